@@ -1,0 +1,56 @@
+"""Optimal N:M and transposable N:M sparsity masks, with a certificate.
+
+The way of the data, one file an arrow::
+
+    array in -> pattern -> problem -> tiles -> backend -> certificate -> result -> array out
+                pattern.py problem.py tiles.py backends/  certificate.py result.py
+                           (the only validation)
+    solve.py reads as this line from top to bottom.
+"""
+
+from . import diversity, hardware, saliency
+from .backends import backends
+from .certificate import Certificate, Verification, Violation, verify
+from .certificate import recompute as recompute_certificate
+from .errors import (
+    BackendFailedError,
+    BackendRefusedError,
+    BackendUnavailableError,
+    InfeasibleError,
+    MaskSolveError,
+    PatternViolationError,
+    TimeLimitError,
+)
+from .packing import Packed, pack, unpack
+from .pattern import Pattern
+from .result import MaskResult, SolveInterrupted, Status
+from .solve import solve
+
+from ._version import __version__
+
+__all__ = [
+    "BackendFailedError",
+    "BackendRefusedError",
+    "BackendUnavailableError",
+    "Certificate",
+    "InfeasibleError",
+    "MaskResult",
+    "MaskSolveError",
+    "Packed",
+    "Pattern",
+    "PatternViolationError",
+    "SolveInterrupted",
+    "Status",
+    "TimeLimitError",
+    "Verification",
+    "Violation",
+    "backends",
+    "diversity",
+    "hardware",
+    "pack",
+    "recompute_certificate",
+    "saliency",
+    "solve",
+    "unpack",
+    "verify",
+]

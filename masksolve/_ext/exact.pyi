@@ -1,0 +1,6 @@
+from ..tiles import Block
+
+def instruction_sets() -> dict[str, bool]: ...
+def solve_tiles(
+    block: Block, first: int, last: int, instruction_set: str
+) -> tuple[float, float, int, int] | tuple[int, str, int]: ...

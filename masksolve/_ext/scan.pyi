@@ -1,0 +1,5 @@
+from typing import Any
+
+import numpy.typing as npt
+
+def largest_magnitude(array: npt.NDArray[Any]) -> float: ...

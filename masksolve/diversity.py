@@ -1,0 +1,216 @@
+"""Mask diversity: how many masks a pattern admits, exactly and as published.
+
+The paper (Hubara et al. 2021, Eq. 2 and supplement A.6) counts, for T entries,
+
+    (a) unstructured    C(T, T N/M)
+    (b) N:M             C(M, N)^(T/M)
+    (c) transposable    (M! (M-1)! ... (M-N+1)!)^(T/M^2)
+    (d) sequential      (M-N+1)^(T/M)
+
+(a), (b) and (d) are exact. (c) is exact at N = 1 only. It builds a tile from N permutations laid
+down one after the other, with M!, (M-1)!, ... choices. Many such sequences give the same tile,
+so (c) overcounts (2:4: 144 for 90); but from M = 4 on the second permutation has more than (M-1)!
+choices, so that at N = 2 and M >= 10 it falls short. The exact number is that of M by M 0/1
+matrices whose rows and columns all sum to N.
+
+N is the number before the colon. The paper lets it count the zeros, this package the kept
+entries; exchanging zeros and ones shows that either way the number of masks is the same.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from .matrices import bounded, regular
+from .pattern import Pattern
+from .problem import MaskProblem, check_shape
+from .tiles import Block, lay_out
+
+Method = Literal["exact", "paper"]
+Kind = Literal["pattern", "unstructured", "sequential"]
+
+
+def count(
+    pattern: Pattern | str, shape: Sequence[int], method: Method = "exact", *, kind: Kind = "pattern"
+) -> int:
+    """Count the masks of an array.
+
+    Parameters
+    ----------
+    pattern : Pattern or str
+        For ``kind="pattern"``, ``constraint`` and ``remainder`` are honoured.
+    shape : sequence of int
+        Shape of the array, leading axes a batch.
+    method : {"exact", "paper"}
+        The true number, or Eq. 2 as published; they differ for transposable patterns only.
+    kind : {"pattern", "unstructured", "sequential"}
+        Masks that follow the pattern, Eq. 2 (b) or (c); masks that keep the same share n/m
+        anywhere in the array, (a); masks whose n kept entries of each m are consecutive, (d).
+
+    Returns
+    -------
+    int
+        Exact, of any size.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it should be, or the formula does not cover the pattern.
+    ValueError
+        If the exact count is out of reach: 8:32-T and 12:24-T can be counted, 16:32-T cannot.
+
+    Examples
+    --------
+    >>> count("2:4-T", (4, 4)), count("2:4-T", (4, 4), method="paper")
+    (90, 144)
+    >>> count("2:4", (4, 4)), count("2:4", (4, 4), kind="unstructured")
+    (1296, 12870)
+    """
+    _choice("method", method, ("exact", "paper"))
+    return math.prod(ways**times for ways, times in _factors(pattern, shape, method, kind))
+
+
+def log2(
+    pattern: Pattern | str,
+    shape: Sequence[int],
+    method: Method | Literal["estimate"] = "exact",
+    *,
+    kind: Kind = "pattern",
+) -> float:
+    """Base-2 logarithm of `count`: the bits that it takes to name one mask.
+
+    Parameters
+    ----------
+    pattern, shape, kind
+        As for `count`; the large integer itself is not built.
+    method : {"exact", "paper", "estimate"}
+        "estimate" serves transposable patterns of any size. It replaces, for each tile, the number of
+        masks by its asymptotic value C(m, n)^(2m) / C(m^2, n m) exp(-1/2) [1]_, which lies
+        below the exact count by 0.31 bits a tile for 1:2, 0.09 for 4:8 and 0.045 for 8:16.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `count`.
+
+    References
+    ----------
+    .. [1] Canfield, Greenhill, McKay. Asymptotic enumeration of dense 0-1 matrices with
+       specified line sums. Journal of Combinatorial Theory A 115 (2008).
+
+    Examples
+    --------
+    >>> log2("1:2-T", (1024, 1024))
+    262144.0
+    """
+    _choice("method", method, ("exact", "paper", "estimate"))
+    if kind == "unstructured" and method != "estimate":
+        return _log2_choose(*_share(Pattern.parse(pattern), _sizes(shape)))
+    if method == "estimate":
+        pattern = Pattern.parse(pattern)
+        if not pattern.transposable or kind != "pattern":
+            raise ValueError(
+                f"method='estimate' is for masks of a transposable pattern, got '{pattern}', kind={kind!r}"
+            )
+        blocks = _published(pattern, _sizes(shape), method)
+        return _log2_regular(pattern) * sum(block.tiles for block in blocks)
+    return math.fsum(times * math.log2(ways) for ways, times in _factors(pattern, shape, method, kind))
+
+
+def _factors(
+    pattern: Pattern | str, shape: Sequence[int], method: Method, kind: Kind
+) -> list[tuple[int, int]]:
+    """List (masks of a part, number of such parts) for every sort of part."""
+    _choice("kind", kind, ("pattern", "unstructured", "sequential"))
+    pattern, sizes = Pattern.parse(pattern), _sizes(shape)
+    if kind == "unstructured":
+        return [(math.comb(*_share(pattern, sizes)), 1)]
+    if kind == "sequential":
+        if pattern.transposable:
+            raise ValueError(f"kind='sequential' needs a one-directional pattern, got '{pattern}'")
+        blocks = _published(pattern, sizes, kind)
+        return [(pattern.m - pattern.n + 1, block.tiles) for block in blocks]
+    if method == "paper":
+        blocks = _published(pattern, sizes, method)
+        return [(_published_tile(pattern), block.tiles) for block in blocks]
+    return [(_exact_tile(pattern, block), block.tiles) for block in _blocks(pattern, sizes) if block.tiles]
+
+
+def _published_tile(pattern: Pattern) -> int:
+    if not pattern.transposable:
+        return math.comb(pattern.m, pattern.n)
+    return math.prod(math.factorial(pattern.m - chosen) for chosen in range(pattern.n))
+
+
+def _exact_tile(pattern: Pattern, block: Block) -> int:
+    height, width = block.tile_shape
+    least, most = block.row_bounds
+    if not pattern.transposable:
+        return sum(math.comb(width, kept) for kept in range(least, most + 1))
+    if height == width and least == most and block.row_bounds == block.column_bounds:
+        return regular(width, most)
+    return bounded(height, width, block.row_bounds, block.column_bounds)
+
+
+def _log2_regular(pattern: Pattern) -> float:
+    n, m = pattern.n, pattern.m
+    if n == m:
+        return 0.0
+    return 2 * m * _log2_choose(m, n) - _log2_choose(m * m, n * m) - 0.5 / math.log(2)
+
+
+def _log2_choose(total: int, chosen: int) -> float:
+    terms = math.lgamma(total + 1), -math.lgamma(chosen + 1), -math.lgamma(total - chosen + 1)
+    return math.fsum(terms) / math.log(2)
+
+
+def _share(pattern: Pattern, sizes: tuple[int, ...]) -> tuple[int, int]:
+    """Entries of the array, and how many of them are kept."""
+    entries = math.prod(sizes)
+    kept, rest = divmod(entries * pattern.n, pattern.m)
+    if rest:
+        raise ValueError(
+            f"shape must hold a whole number of kept entries at {pattern.n}/{pattern.m}, got {sizes}"
+        )
+    return entries, kept
+
+
+def _published(pattern: Pattern, sizes: tuple[int, ...], what: str) -> list[Block]:
+    """Refuse what Eq. 2 does not speak of: at most n, and shapes that m does not divide."""
+    if pattern.constraint != "exact":
+        raise ValueError(f"{what!r} counts masks with exactly n kept, got '{pattern}'")
+    blocks = _blocks(pattern, sizes)
+    axes = (-2, -1) if pattern.transposable else (pattern.axis,)
+    if any(sizes[axis] % pattern.m for axis in axes):
+        raise ValueError(f"{what!r} needs a shape that m={pattern.m} divides, got {sizes}")
+    return blocks
+
+
+def _blocks(pattern: Pattern, sizes: tuple[int, ...]) -> list[Block]:
+    check_shape("shape", sizes, pattern)
+    empty = np.broadcast_to(np.False_, sizes)
+    return lay_out(MaskProblem(empty, pattern, None, None, 0.0), store_prices=False).blocks
+
+
+def _sizes(shape: Sequence[int]) -> tuple[int, ...]:
+    try:
+        sizes = tuple(operator.index(size) for size in shape)
+    except TypeError:
+        raise TypeError(f"shape must be a sequence of integers, got {shape!r}") from None
+    if any(size < 0 for size in sizes):
+        raise ValueError(f"shape must not be negative, got {sizes}")
+    return sizes
+
+
+def _choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}")

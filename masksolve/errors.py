@@ -1,0 +1,51 @@
+"""Every exception that masksolve raises on purpose.
+
+Each also derives from the built-in that a caller would expect, so
+``except ValueError`` and ``except ImportError`` go on working.
+"""
+
+from __future__ import annotations
+
+
+class MaskSolveError(Exception):
+    """Base class of the exceptions below."""
+
+
+class BackendUnavailableError(MaskSolveError, ImportError):
+    """A backend needs a package that is not installed."""
+
+
+class BackendRefusedError(MaskSolveError, ValueError):
+    """A backend that was asked for by name cannot run this problem."""
+
+
+class InfeasibleError(MaskSolveError, ValueError):
+    """Forced entries leave some group without a feasible choice.
+
+    Attributes
+    ----------
+    tile : int
+        Index of the first offending tile, row-major over (batch, tile row, tile column).
+    axis : str
+        ``"row"`` or ``"column"``.
+    index : int
+        The row or column inside the tile.
+    """
+
+    def __init__(self, message: str, *, tile: int, axis: str, index: int) -> None:
+        super().__init__(message)
+        self.tile = tile
+        self.axis = axis
+        self.index = index
+
+
+class BackendFailedError(MaskSolveError, RuntimeError):
+    """A backend's underlying solver reported failure or returned an infeasible mask."""
+
+
+class TimeLimitError(MaskSolveError, TimeoutError):
+    """The time limit passed and no feasible mask can be given."""
+
+
+class PatternViolationError(MaskSolveError, ValueError):
+    """A matrix or mask does not follow the N:M pattern that it was said to follow."""

@@ -1,0 +1,191 @@
+"""The pattern: how many of each M consecutive entries are kept, and along which axes."""
+
+from __future__ import annotations
+
+import operator
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, cast
+
+Constraint = Literal["exact", "at_most"]
+Remainder = Literal["error", "pad", "dense"]
+
+LARGEST_M = 64
+_CONSTRAINTS = ("exact", "at_most")
+_REMAINDERS = ("error", "pad", "dense")
+_GRAMMAR = re.compile(r"(?P<n>\d{1,3}):(?P<m>\d{1,3})(?P<transposable>-T)?(?P<words>( \S+)*)")
+
+
+@dataclass(frozen=True, init=False, repr=False)
+class Pattern:
+    """Keep ``n`` of every ``m`` consecutive entries.
+
+    Parameters
+    ----------
+    n : int
+        Entries **kept** in each group, 1 <= n <= m.
+    m : int
+        Group length, at most 64.
+    transposable : bool
+        If true, the last two axes are cut into m-by-m tiles and every row *and* every column
+        of every tile keeps ``n``, so that a matrix and its transpose both follow n:m
+        (Hubara et al. 2021, section 3). If false, groups run along ``axis`` only.
+    constraint : {"exact", "at_most"}
+        Whether a group keeps exactly ``n`` or at most ``n`` entries. At most is all that
+        sparse hardware needs; it admits more masks and never a worse optimum.
+    axis : int
+        Axis along which one-directional groups run; must be left alone for transposable patterns.
+    remainder : {"error", "pad", "dense"}
+        For shapes that ``m`` does not divide: refuse; cut the last group short (a whole group
+        keeps exactly ``n``, a cut one at most ``n``; always feasible); or keep the tail whole.
+
+    Raises
+    ------
+    TypeError
+        If an argument has the wrong type.
+    ValueError
+        If a value is out of range.
+
+    Examples
+    --------
+    >>> Pattern(4, 8, transposable=True)
+    Pattern('4:8-T', keep 4 of 8 in rows and columns, 50% zeros)
+    >>> print(Pattern.parse("2:4"))
+    2:4
+    >>> Pattern.parse("1:4-T at_most pad") == Pattern(
+    ...     1, 4, transposable=True, constraint="at_most", remainder="pad")
+    True
+    """
+
+    n: int
+    m: int
+    transposable: bool = False
+    constraint: Constraint = "exact"
+    axis: int = -1
+    remainder: Remainder = "error"
+
+    def __init__(
+        self,
+        n: int,
+        m: int,
+        *,
+        transposable: bool = False,
+        constraint: Constraint = "exact",
+        axis: int = -1,
+        remainder: Remainder = "error",
+    ) -> None:
+        values = {
+            "n": integer("n", n),
+            "m": integer("m", m),
+            "transposable": _boolean("transposable", transposable),
+            "constraint": _choice("constraint", constraint, _CONSTRAINTS),
+            "axis": integer("axis", axis),
+            "remainder": _choice("remainder", remainder, _REMAINDERS),
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+        if not 1 <= self.m <= LARGEST_M:
+            raise ValueError(f"m must be between 1 and {LARGEST_M} (the group length), got m={self.m}")
+        if not 1 <= self.n <= self.m:
+            raise ValueError(
+                f"n must be between 1 and m={self.m} (the number of entries kept), got n={self.n}"
+            )
+        if self.transposable and self.axis != -1:
+            raise ValueError(
+                f"axis belongs to one-directional patterns; a transposable pattern works on the last "
+                f"two axes, got axis={self.axis}"
+            )
+
+    @classmethod
+    def parse(cls, text: str | Pattern) -> Pattern:
+        """Read a pattern from text; a Pattern is returned as it is.
+
+        Parameters
+        ----------
+        text : str or Pattern
+            ``"n:m"`` or ``"n:m-T"``, optionally followed by the words ``at_most``, ``pad``,
+            ``dense`` and ``axis=K``, separated by single spaces.
+
+        Raises
+        ------
+        TypeError
+            If ``text`` is neither a string nor a Pattern.
+        ValueError
+            If the string does not follow the grammar.
+        """
+        if isinstance(text, Pattern):
+            return text
+        if not isinstance(text, str):
+            raise TypeError(
+                f"pattern must be a Pattern or a string such as '2:4' or '4:8-T', "
+                f"got {type(text).__name__}"
+            )
+        match = _GRAMMAR.fullmatch(text)
+        if match is None or not text.isascii():
+            raise _bad_text(text)
+        options: dict[str, Any] = {}
+        for word in match["words"].split():
+            if word == "at_most" and "constraint" not in options:
+                options["constraint"] = word
+            elif word in ("pad", "dense") and "remainder" not in options:
+                options["remainder"] = word
+            elif re.fullmatch(r"axis=-?\d{1,2}", word) and "axis" not in options:
+                options["axis"] = int(word.removeprefix("axis="))
+            else:
+                raise _bad_text(text)
+        return cls(
+            int(match["n"]), int(match["m"]), transposable=match["transposable"] is not None, **options
+        )
+
+    @property
+    def density(self) -> float:
+        """Share of entries kept, n / m."""
+        return self.n / self.m
+
+    def __str__(self) -> str:
+        words = [f"{self.n}:{self.m}{'-T' if self.transposable else ''}"]
+        if self.constraint != "exact":
+            words.append(self.constraint)
+        if self.remainder != "error":
+            words.append(self.remainder)
+        if self.axis != -1:
+            words.append(f"axis={self.axis}")
+        return " ".join(words)
+
+    def __repr__(self) -> str:
+        amount, share = ("keep", "") if self.constraint == "exact" else ("keep at most", "at least ")
+        where = " in rows and columns" if self.transposable else ""
+        zeros = f"{share}{100 * (1 - self.density):.4g}% zeros"
+        return f"Pattern('{self}', {amount} {self.n} of {self.m}{where}, {zeros})"
+
+
+def _bad_text(text: str) -> ValueError:
+    return ValueError(
+        f"pattern must look like '2:4' or '4:8-T' (kept:group, -T for transposable), optionally "
+        f"followed by 'at_most', 'pad' or 'dense', 'axis=K'; got {text!r}"
+    )
+
+
+def integer(name: str, value: object) -> int:
+    """``value`` as an int; only integers (NumPy's included, bool excluded) will do."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        return operator.index(cast(Any, value))
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+
+
+def _boolean(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
+def _choice(name: str, value: object, choices: tuple[str, ...]) -> str:
+    expected = f"{name} must be one of {', '.join(map(repr, choices))}"
+    if not isinstance(value, str):
+        raise TypeError(f"{expected}; got {value!r}")
+    if value not in choices:
+        raise ValueError(f"{expected}; got {value!r}")
+    return value

@@ -1,0 +1,91 @@
+"""What a solve returns."""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .pattern import Pattern
+from .problem import BoolArray
+from .tiles import Prices
+
+_TINY = 5e-324
+
+
+class Status(enum.Enum):
+    """How a solve ended. Each member's ``value`` says what it means and what to do about it."""
+
+    OPTIMAL = "optimal: the dual prices prove that no mask keeps more"
+    FEASIBLE = (
+        "feasible: the mask follows the pattern, but its optimality is not proven; "
+        "use backend='exact' for a certified optimum"
+    )
+    TIME_LIMIT = (
+        "time limit: tiles that were not reached hold a fixed pattern and are not optimised; "
+        "raise time_limit= or workers="
+    )
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, eq=False)
+class MaskResult:
+    """A mask, what it keeps, and the proof of how good it is.
+
+    Attributes
+    ----------
+    mask : array of bool
+        Same shape as the scores; True = kept.
+    objective : float
+        Sum of the kept scores, in float64.
+    bound : float
+        Proven upper bound on the sum that any mask can keep; inf if none was computed.
+    status : Status
+    backend : str
+        Name of the backend that ran.
+    pattern : Pattern
+    duals : Prices or None
+        Dual prices that give ``bound``: ``rows`` and ``columns``, each (tiles, m), tiles in
+        row-major order over (batch, tile row, tile column); for one-directional patterns
+        ``rows`` is (groups, 1) and ``columns`` is None. By default they are kept when they take
+        no more memory than the mask, or than 16 MiB; ``solve(..., duals=True)`` always keeps them.
+    stats : mapping
+        ``tiles``, ``seconds``, and counts that the backend reports.
+    """
+
+    mask: BoolArray
+    objective: float
+    bound: float
+    status: Status
+    backend: str
+    pattern: Pattern
+    duals: Prices | None = None
+    stats: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def gap(self) -> float:
+        """Relative gap ``(bound - objective) / max(|bound|, tiny)``; 0 is a perfect proof."""
+        if self.bound == math.inf:
+            return math.inf
+        return (self.bound - self.objective) / max(abs(self.bound), _TINY)
+
+    def __repr__(self) -> str:
+        return (
+            f"MaskResult({self.status.name}, pattern='{self.pattern}', shape={self.mask.shape}, "
+            f"objective={self.objective:.9g}, gap={self.gap:.2g}, backend='{self.backend}')"
+        )
+
+
+class SolveInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a solve; ``result`` holds what was solved so far.
+
+    Tiles that were not reached hold a fixed pattern, as under ``Status.TIME_LIMIT``.
+    """
+
+    def __init__(self, result: MaskResult) -> None:
+        super().__init__(f"interrupted: {result!r}")
+        self.result = result

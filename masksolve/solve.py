@@ -1,0 +1,228 @@
+"""The pipeline: array in, pattern, problem, tiles, backend, certificate, result."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .backends import select
+from .backends.base import Backend, Report
+from .certificate import certify
+from .control import Control, Task
+from .errors import BackendFailedError, TimeLimitError
+from .pattern import Pattern
+from .problem import MaskProblem
+from .result import MaskResult, SolveInterrupted, Status
+from .tiles import Block, Layout, Prices, lay_out
+
+_PROOF = 1e-6
+"""Largest relative gap at which a mask is called optimal; float32 scores leave about 1e-9."""
+
+
+def solve(
+    scores: npt.ArrayLike,
+    pattern: Pattern | str,
+    *,
+    backend: str = "auto",
+    keep: npt.ArrayLike | None = None,
+    drop: npt.ArrayLike | None = None,
+    warm_start: MaskResult | None = None,
+    workers: int = 1,
+    time_limit: float | None = None,
+    progress: Callable[[int, int], object] | None = None,
+    duals: bool | None = None,
+    **options: Any,
+) -> MaskResult:
+    """Find the N:M mask that keeps the largest sum of scores, and prove it.
+
+    Parameters
+    ----------
+    scores : array of real numbers, shape (..., R, C)
+        What each entry is worth, usually ``abs(weights)``; leading axes are a batch. Signed
+        scores mean what they say: there is no hidden absolute value.
+    pattern : Pattern or str
+        Such as ``"2:4"`` or ``"4:8-T"``.
+    backend : str
+        A name from `masksolve.backends`; ``"auto"`` chooses and says why in ``stats``.
+    keep, drop : array of bool, broadcastable to ``scores``
+        Entries that must, or must not, be kept.
+    warm_start : MaskResult
+        An earlier result for the same shape and pattern; saves time, never changes the optimum.
+    workers : int
+        Number of threads; -1 for all processors. The mask does not depend on it.
+    time_limit : float
+        Seconds after which no more tiles are begun; see ``Status.TIME_LIMIT``.
+    progress : callable
+        Called as ``progress(done, total)``, in tiles.
+    duals : bool
+        Whether to keep the dual prices in the result. By default they are kept when they take
+        no more memory than the mask, or than 16 MiB; the bound is computed from them either way.
+        A backend that gives no bound leaves none.
+    **options
+        Options of the backend; an unknown one is refused.
+
+    Returns
+    -------
+    MaskResult
+        ``mask`` (True = kept), ``objective``, ``bound``, ``gap``, ``status``, ``duals``, ``stats``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it should be; the message names it, its value, and what was
+        expected.
+    InfeasibleError
+        If ``keep`` and ``drop`` leave some group without a choice.
+    BackendUnavailableError, BackendRefusedError
+        If the backend asked for cannot run, or cannot run this problem.
+    BackendFailedError
+        If the backend's solver failed.
+    TimeLimitError
+        If ``time_limit`` passed and ``keep`` or ``drop`` leave no ready-made mask for the tiles
+        that were not reached.
+    SolveInterrupted
+        On Ctrl-C, with the result so far (plain KeyboardInterrupt if there are forced choices).
+
+    References
+    ----------
+    Hubara, Chmiel, Island, Banner, Naor, Soudry. Accelerated Sparse Neural Training: A Provable
+    and Efficient Method to Find N:M Transposable Masks. NeurIPS 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> result = solve(np.abs(np.array([[3., -1.], [2., -5.]])), "1:2-T")
+    >>> result.mask
+    array([[ True, False],
+           [False,  True]])
+    >>> result.objective, result.gap, result.status.name
+    (8.0, 0.0, 'OPTIMAL')
+    """
+    control = Control.check(workers, time_limit, progress)
+    if not (duals is None or isinstance(duals, bool)):
+        raise TypeError(f"duals must be True, False or None, got {duals!r}")
+    problem = MaskProblem.check(scores, pattern, keep, drop)
+    start = _starting_prices(warm_start, problem)
+    engine, reason = select(backend, problem, options)
+    layout = lay_out(problem, store_prices=duals, start=start)
+    reports, interrupted = _run(engine, layout, control)
+    result = _result(problem, engine, layout, reports, reason=reason, control=control)
+    if interrupted:
+        raise SolveInterrupted(result)
+    return result
+
+
+def _starting_prices(warm_start: MaskResult | None, problem: MaskProblem) -> Prices | None:
+    if warm_start is None:
+        return None
+    if not isinstance(warm_start, MaskResult):
+        raise TypeError(f"warm_start must be a MaskResult, got {type(warm_start).__name__}")
+    if warm_start.mask.shape != problem.scores.shape or warm_start.pattern != problem.pattern:
+        raise ValueError(
+            f"warm_start must be a result for pattern '{problem.pattern}' and shape "
+            f"{problem.scores.shape}, got '{warm_start.pattern}' and {warm_start.mask.shape}"
+        )
+    if warm_start.duals is None:
+        raise ValueError("warm_start must hold its dual prices; solve with duals=True to keep them")
+    return warm_start.duals
+
+
+def _run(engine: Backend, layout: Layout, control: Control) -> tuple[list[Report], bool]:
+    """Solve chunk by chunk; return the reports, and whether the user broke off."""
+    spans = [
+        (block, first, min(first + step, block.tiles))
+        for block in layout.blocks
+        for step in [max(1, engine.chunk_entries // math.prod(block.tile_shape))]
+        for first in range(0, block.tiles, step)
+    ]
+    tasks: list[tuple[int, Task[Report]]] = [
+        (last - first, partial(engine.solve, block, first, last)) for block, first, last in spans
+    ]
+    forced = any(block.keep is not None or block.drop is not None for block in layout.blocks)
+    reports: list[Report] = []
+    interrupted = False
+    try:
+        with closing(control.run(tasks)) as answers:
+            for report in answers:
+                reports.append(report)
+    except KeyboardInterrupt:
+        if forced:
+            raise
+        interrupted = True
+    unreached = spans[len(reports) :]
+    if unreached and forced:
+        raise TimeLimitError(
+            f"time_limit ended the solve after {len(reports)} of {len(spans)} chunks, and forced choices "
+            f"leave no ready-made mask for the others; raise time_limit or workers"
+        )
+    return reports + [_fill(*span) for span in unreached], interrupted
+
+
+def _fill(block: Block, first: int, last: int) -> Report:
+    """Give tiles that were not reached a circulant mask and the prices zero.
+
+    The circulant repeats after the longer side, so a whole tile keeps exactly n in every line and
+    a line that the edge cuts keeps at most that, and never more than it may.
+    """
+    chunk = block.gather(first, last)
+    height, width = block.tile_shape
+    most = max(block.row_bounds[1], block.column_bounds[1])
+    rows, columns = np.ogrid[:height, :width]
+    mask = np.broadcast_to((columns - rows) % max(height, width) < most, chunk.scores.shape)
+    prices = Prices(np.zeros((last - first, height)), np.zeros((last - first, width)))
+    kept = block.scatter(first, last, mask, prices)
+    return Report(*certify(chunk, mask, kept), counts={"unreached": last - first})
+
+
+def _result(
+    problem: MaskProblem,
+    engine: Backend,
+    layout: Layout,
+    reports: list[Report],
+    *,
+    reason: str,
+    control: Control,
+) -> MaskResult:
+    tails = [float(np.sum(tail, dtype=np.float64)) for tail in layout.tails]
+    objective = math.fsum([report.objective for report in reports] + tails)
+    bound = math.fsum([report.bound for report in reports] + tails)
+    tolerance = _PROOF * max(abs(objective), problem.largest)
+    if not bound >= objective - tolerance:
+        raise BackendFailedError(
+            f"backend '{engine.name}' reported a bound of {bound}, below its objective {objective}"
+        )
+    bound = max(bound, objective)
+    counts: Counter[str] = Counter()
+    for report in reports:
+        counts.update(report.counts)
+    if counts["unreached"]:
+        status = Status.TIME_LIMIT
+    elif engine.exact and bound - objective <= tolerance:
+        status = Status.OPTIMAL
+    else:
+        status = Status.FEASIBLE
+    stats = {
+        "tiles": sum(block.tiles for block in layout.blocks),
+        "seconds": time.perf_counter() - control.started,
+        "workers": control.workers,
+        "chosen_because": reason,
+        **counts,
+    }
+    return MaskResult(
+        mask=layout.mask,
+        objective=objective,
+        bound=bound,
+        status=status,
+        backend=engine.name,
+        pattern=problem.pattern,
+        duals=layout.prices if math.isfinite(bound) else None,
+        stats=stats,
+    )

@@ -1,0 +1,60 @@
+// One read over an array: is every value finite, and how large is the largest?
+//
+// Magnitudes are compared as the bit patterns of |x|, which order like the numbers; every NaN and
+// infinity is at least the pattern of infinity, so one maximum answers both questions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+namespace masksolve {
+
+// The bits of |x|; `data` need not be aligned.
+template <typename Bits>
+inline Bits magnitude_bits(const char* data) {
+    Bits bits;
+    std::memcpy(&bits, data, sizeof bits);
+    return bits & (static_cast<Bits>(~Bits{0}) >> 1);
+}
+
+template <typename Bits>
+inline Bits largest_bits(const char* data, std::ptrdiff_t stride, std::ptrdiff_t count) {
+    Bits largest = 0;
+    if (stride == static_cast<std::ptrdiff_t>(sizeof(Bits))) {
+        constexpr int lanes = 128 / sizeof(Bits);
+        Bits lane[lanes] = {};
+        std::ptrdiff_t i = 0;
+        for (; i + lanes <= count; i += lanes)
+            for (int l = 0; l < lanes; ++l) {
+                const Bits value = magnitude_bits<Bits>(data + (i + l) * sizeof(Bits));
+                lane[l] = value > lane[l] ? value : lane[l];
+            }
+        for (; i < count; ++i) {
+            const Bits value = magnitude_bits<Bits>(data + i * sizeof(Bits));
+            largest = value > largest ? value : largest;
+        }
+        for (int l = 0; l < lanes; ++l) largest = lane[l] > largest ? lane[l] : largest;
+        return largest;
+    }
+    for (std::ptrdiff_t i = 0; i < count; ++i) {
+        const Bits value = magnitude_bits<Bits>(data + i * stride);
+        largest = value > largest ? value : largest;
+    }
+    return largest;
+}
+
+// Largest magnitude bits over an array of `ndim` axes (shape, strides in bytes), innermost last.
+template <typename Bits>
+Bits largest_bits(const char* data, int ndim, const std::ptrdiff_t* shape, const std::ptrdiff_t* strides) {
+    if (ndim == 0) return largest_bits<Bits>(data, sizeof(Bits), 1);
+    if (ndim == 1) return largest_bits<Bits>(data, strides[0], shape[0]);
+    Bits largest = 0;
+    for (std::ptrdiff_t i = 0; i < shape[0]; ++i) {
+        const Bits value = largest_bits<Bits>(data + i * strides[0], ndim - 1, shape + 1, strides + 1);
+        largest = value > largest ? value : largest;
+    }
+    return largest;
+}
+
+}  // namespace masksolve
