@@ -1,0 +1,65 @@
+"""The compiled engine: optimal masks and the dual prices that prove it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import ClassVar
+
+from .._ext import exact as engine
+from ..errors import InfeasibleError
+from ..tiles import Block
+from .base import Backend, Report
+
+VARIABLE = "MASKSOLVE_INSTRUCTION_SET"
+
+
+@dataclass(frozen=True)
+class Exact(Backend):
+    """Shortest augmenting paths from a dual warm start, vectorised, certified in the same pass.
+
+    Scores of at most 16 bits and float32 are solved in float32, wider ones in float64.
+
+    Parameters
+    ----------
+    instruction_set : str
+        One of `masksolve.show_config`'s; empty: the environment variable
+        ``MASKSOLVE_INSTRUCTION_SET``, or else the best that runs here. Masks do not depend on it.
+    """
+
+    instruction_set: str = ""
+
+    name: ClassVar[str] = "exact"
+    exact: ClassVar[bool] = True
+    guarantee: ClassVar[str] = "optimal, with dual prices that prove it"
+    chunk_entries: ClassVar[int] = 1 << 20
+
+    def __post_init__(self) -> None:
+        chosen = self.instruction_set or os.environ.get(VARIABLE, "")
+        known = engine.instruction_sets()
+        running = [name for name, runs in known.items() if runs]
+        if chosen and chosen not in running:
+            reason = "does not run on this processor" if chosen in known else "was not compiled"
+            raise ValueError(f"instruction_set must be one of {running}, got {chosen!r}, which {reason}")
+        object.__setattr__(self, "_chosen", chosen or running[0])
+
+    def solve(self, block: Block, first: int, last: int) -> Report:
+        """Solve the tiles where they lie; mask, prices and certificate come from one pass."""
+        answer = engine.solve_tiles(block, first, last, self._chosen)
+        if len(answer) == 3:
+            tile, axis, index = answer
+            number = block.number(tile)
+            raise InfeasibleError(
+                f"keep and drop leave no mask for tile {number}: its {axis} {index} cannot keep "
+                f"{_amount(block, axis)} entries; relax the forced choices there",
+                tile=number,
+                axis=axis,
+                index=index,
+            )
+        objective, bound, augmentations, steps = answer
+        return Report(objective, bound, {"augmentations": augmentations, "path_steps": steps})
+
+
+def _amount(block: Block, axis: str) -> str:
+    least, most = block.row_bounds if axis == "row" else block.column_bounds
+    return f"exactly {most}" if least == most else f"between {least} and {most}"

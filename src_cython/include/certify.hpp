@@ -1,0 +1,201 @@
+// The certificate of a tile: what the mask keeps, and the dual bound of its prices, in float64.
+//
+// Shares no code with the solver. It reads the caller's scores and the mask bytes as they were written, so a
+// mistake in loading, solving or writing shows as a gap. For any prices
+//     bound = sum_i max(least u_i, most u_i) + sum_j max(least v_j, most v_j) + sum_ij max(0, s_ij - u_i - v_j)
+// is at least what any mask keeps; a forced entry counts s_ij - u_i - v_j, a forbidden one 0.
+#pragma once
+
+#include <algorithm>
+
+#include "job.hpp"
+#include "simd.hpp"
+
+namespace masksolve {
+namespace MASKSOLVE_ISA {
+
+class Certifier {
+public:
+    explicit Certifier(const Job& job)
+        : job_(job),
+          load_(loader<double>(job.dtype)),
+          in_place_(job.dtype == Dtype::f32 && job.across() == sizeof(float)) {}
+
+    // `count` tiles from the strip's k-th on; u and v hold their prices as they are handed out, `pitch` entries
+    // a tile. The tile's sides may be given as constants.
+    template <int Height = 0, int Width = 0, typename Price>
+    void add(const Strip& strip, std::ptrdiff_t k, int count, const Price* u, const Price* v, int pitch) {
+        const int height = Height ? Height : job_.height, width = Width ? Width : job_.width;
+        const bool whole_lanes = job_.mask_across() == 1 && width % lanes == 0 && !job_.forced();
+        const double row_least = job_.row_least, row_most = job_.row_most;
+        const double column_least = job_.column_least, column_most = job_.column_most;
+        Sums sums = sums_;
+        for (int t = 0; t < count; ++t, u += pitch, v += pitch) {
+            double rows[64], columns[64];
+            widen(u, height, rows);
+            widen(v, width, columns);
+            add_worth(sums, rows, height, row_least, row_most);
+            add_worth(sums, columns, width, column_least, column_most);
+            if (whole_lanes && in_place_) add_tile(sums, strip, k + t, height, width, rows, columns);
+            else add_tile_slowly(sums, strip, k + t, whole_lanes, rows, columns);
+        }
+        sums_ = sums;
+    }
+
+    // One-directional groups, whose columns are free; their width may be given as a constant.
+    template <int Width = 0, typename Price>
+    void add_groups(const Strip& strip, std::ptrdiff_t k, int count, const Price* u) {
+        const int width = Width ? Width : job_.width;
+        double prices[most_groups];
+        Sums sums = sums_;
+        widen(u, count, prices);
+        add_worth(sums, prices, count, job_.row_least, job_.row_most);
+        if (in_place_ && job_.mask_across() == 1 && width % lanes == 0) {
+            const std::ptrdiff_t step = strip.scores.step, mask_step = strip.mask.step;
+            const char* scores = strip.scores[k];
+            const char* mask = strip.mask[k];
+            for (int g = 0; g < count; ++g)
+                add_row<true>(sums, reinterpret_cast<const float*>(scores + g * step), mask + g * mask_step, width,
+                              prices[g], nullptr);
+        } else {
+            const double free[64] = {};
+            for (int g = 0; g < count; ++g) add_row_slowly(sums, strip, k + g, 0, prices[g], free);
+        }
+        sums_ = sums;
+    }
+
+    // Groups that run across contiguous lanes: entry j of all of them is a row, their prices its columns'. The
+    // last ones may be too few to fill the lanes.
+    template <typename Price>
+    void add_upright_groups(const Strip& strip, std::ptrdiff_t k, int count, const Price* u) {
+        const int whole = count / lanes * lanes;
+        double prices[most_groups];
+        Sums sums = sums_;
+        widen(u, count, prices);
+        add_worth(sums, prices, whole, job_.row_least, job_.row_most);
+        const std::ptrdiff_t across = job_.across(), mask_across = job_.mask_across();
+        for (int g = 0; g < whole; g += lanes) {
+            const char* scores = strip.scores[k + g];
+            const char* mask = strip.mask[k + g];
+            for (int j = 0; j < job_.width; ++j)
+                add_row(sums, reinterpret_cast<const float*>(scores + j * across), mask + j * mask_across, lanes, 0.0,
+                        prices + g);
+        }
+        sums_ = sums;
+        if (whole < count) add_groups(strip, k + whole, count - whole, u + whole);
+    }
+
+    static constexpr int most_groups = 256;
+
+    void close(Outcome& outcome) const {
+        outcome.objective = total(sums_.objective);
+        outcome.bound = total(sums_.gain) + total(sums_.worth);
+    }
+
+private:
+    static constexpr int lanes = 4;  // sums run in fixed lanes, so that every instruction set adds alike
+    using Four = Pack<double, lanes>;
+    struct Sums {
+        Four objective = Four::all(0), gain = Four::all(0), worth = Four::all(0);
+    };
+
+    const Job& job_;
+    Loader<double> load_;
+    bool in_place_;
+    Sums sums_;  // copied to a local while adding: mask bytes could alias it, and registers are faster
+
+    static double total(const Four& sum) {
+        double lane[lanes];
+        sum.store(lane);
+        return (lane[0] + lane[1]) + (lane[2] + lane[3]);
+    }
+
+    static void add_to(Four& sum, int lane, double value) {
+        double all[lanes];
+        sum.store(all);
+        all[lane] += value;
+        sum = Four::load(all);
+    }
+
+    // Prices in float64, up to a whole number of lanes; prices of 0 are worth nothing.
+    template <typename Price>
+    static inline __attribute__((always_inline)) void widen(const Price* prices, int count, double* wide) {
+        int k = 0;
+        for (; k + lanes <= count; k += lanes) Four::convert(prices + k).store(wide + k);
+        for (; k < count; ++k) wide[k] = prices[k];
+        for (; k % lanes; ++k) wide[k] = 0;
+    }
+
+    static inline __attribute__((always_inline)) void add_worth(Sums& sums, const double* prices, int count, double least_kept, double most_kept) {
+        const Four least_all = Four::all(least_kept), most_all = Four::all(most_kept);
+        for (int k = 0; k < count; k += lanes) {
+            const Four price = Four::load(prices + k);
+            sums.worth = sums.worth + most(least_all * price, most_all * price);
+        }
+    }
+
+    inline __attribute__((always_inline)) void add_tile(Sums& sums, const Strip& strip, std::ptrdiff_t k, int height, int width, const double* rows,
+                  const double* columns) const {
+        const std::ptrdiff_t down = job_.down(), mask_down = job_.mask_down();
+        const char* scores = strip.scores[k];
+        const char* mask = strip.mask[k];
+        for (int i = 0; i < height; ++i)
+            add_row(sums, reinterpret_cast<const float*>(scores + i * down), mask + i * mask_down, width, rows[i],
+                    columns);
+    }
+
+    void add_tile_slowly(Sums& sums, const Strip& strip, std::ptrdiff_t k, bool whole_lanes, const double* rows,
+                         const double* columns) const {
+        double row[64];
+        for (int i = 0; i < job_.height; ++i) {
+            if (!whole_lanes) {
+                add_row_slowly(sums, strip, k, i, rows[i], columns);
+                continue;
+            }
+            load_(strip.scores[k] + i * job_.down(), job_.across(), job_.width, row);
+            add_row(sums, row, strip.mask[k] + i * job_.mask_down(), job_.width, rows[i], columns);
+        }
+    }
+
+    static Four::Mask byte_of_lane() {
+        constexpr std::int64_t bytes[lanes] = {0xff, 0xff00, 0xff0000, 0xff000000};
+        return Four::Mask::load(bytes);
+    }
+
+    template <bool free = false, typename Score>
+    static inline __attribute__((always_inline)) void add_row(Sums& sums, const Score* row, const char* kept,
+                                                              int width, double price, const double* columns) {
+        const Four zero = Four::all(0), row_price = Four::all(price);
+        for (int j = 0; j < width; j += lanes) {
+            const Four score = Four::convert(row + j);
+            Four gain = score - row_price;
+            if (!free) gain = gain - Four::load(columns + j);
+            sums.gain = sums.gain + most(gain, zero);
+            std::uint32_t bytes;
+            std::memcpy(&bytes, kept + j, sizeof bytes);
+            const auto chosen = (Four::Mask::all(static_cast<std::int64_t>(bytes)) & byte_of_lane()) != Four::Mask::all(0);
+            sums.objective = sums.objective + select(chosen, score, zero);
+        }
+    }
+
+    void add_row_slowly(Sums& sums, const Strip& strip, std::ptrdiff_t k, int i, double price,
+                        const double* columns) const {
+        double row[64];
+        load_(strip.scores[k] + i * job_.down(), job_.across(), job_.width, row);
+        const char* kept = strip.mask[k] + i * job_.mask_down();
+        for (int j = 0; j < job_.width; ++j) {
+            const double gain = row[j] - price - columns[j];
+            if (kept[j * job_.mask_across()]) add_to(sums.objective, j % lanes, row[j]);
+            if (flag(job_.keep, strip.keep[k], i, j)) add_to(sums.gain, j % lanes, gain);
+            else if (!flag(job_.drop, strip.drop[k], i, j)) add_to(sums.gain, j % lanes, std::max(gain, 0.0));
+        }
+    }
+
+    static bool flag(const Strided& choice, const char* tile, int i, int j) {
+        const int axes = choice.ndim - 2;
+        return tile != nullptr && tile[i * choice.strides[axes] + j * choice.strides[axes + 1]];
+    }
+};
+
+}  // namespace MASKSOLVE_ISA
+}  // namespace masksolve

@@ -1,0 +1,80 @@
+// What the Python side asks of the engine: a run of tiles, their constraints, where answers go.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "strided.hpp"
+
+namespace masksolve {
+
+enum class Status : int { done, infeasible };
+enum class Axis : int { row, column };
+
+struct Job {
+    Strided scores, mask;               // (*grid, height, width)
+    Strided keep, drop;                 // the same, or absent
+    Strided rows, columns;              // prices out, (*grid, height) and (*grid, width), or absent
+    Strided start_rows, start_columns;  // prices of an earlier solve, or absent
+    Dtype dtype{};
+    bool start_is_double = false;
+    int height = 0, width = 0;
+    int row_least = 0, row_most = 0, column_least = 0, column_most = 0;
+    double largest = 0;                 // no score is larger in magnitude
+    std::ptrdiff_t first = 0, last = 0;
+
+    int grid_axes() const { return scores.ndim - 2; }
+    // Whether to compute, and hand out prices, in float64; masksolve.tiles.price_dtype says the same.
+    bool in_double() const { return !fits_float(dtype) || largest > 0x1p96; }
+    bool forced() const { return keep.data != nullptr || drop.data != nullptr; }
+    bool transposable() const { return height > 1 || column_least > 0; }
+    std::ptrdiff_t down() const { return scores.strides[grid_axes()]; }
+    std::ptrdiff_t across() const { return scores.strides[grid_axes() + 1]; }
+    std::ptrdiff_t mask_down() const { return mask.strides[grid_axes()]; }
+    std::ptrdiff_t mask_across() const { return mask.strides[grid_axes() + 1]; }
+};
+
+struct Outcome {
+    double objective = 0, bound = 0;
+    std::int64_t augmentations = 0, steps = 0;  // steps: nodes taken up by shortest-path searches
+    Status status = Status::done;
+    std::ptrdiff_t tile = 0;                    // the offending line, if infeasible
+    Axis axis = Axis::row;
+    int index = 0;
+};
+
+// One array along a strip of tiles: where the first tile lies and how far apart they are.
+struct Lane {
+    char* place = nullptr;
+    std::ptrdiff_t step = 0;
+
+    Lane() = default;
+    Lane(const Strided& array, std::ptrdiff_t tile, int axes) {
+        if (array.data == nullptr) return;
+        place = array.tile(tile, axes);
+        step = array.strides[axes - 1];
+    }
+    char* operator[](std::ptrdiff_t k) const { return place == nullptr ? nullptr : place + k * step; }
+};
+
+// Tiles beside each other along the grid's last axis, so that each array advances by one step.
+struct Strip {
+    std::ptrdiff_t first, count;
+    Lane scores, mask, keep, drop, rows, columns, start_rows, start_columns;
+};
+
+template <typename F>
+void for_each_strip(const Job& job, F work) {
+    const int axes = job.grid_axes();
+    const std::ptrdiff_t length = job.scores.shape[axes - 1];
+    for (std::ptrdiff_t tile = job.first; tile < job.last;) {
+        const std::ptrdiff_t count = std::min(length - tile % length, job.last - tile);
+        auto lane = [&](const Strided& array) { return Lane(array, tile, axes); };
+        work(Strip{tile, count, lane(job.scores), lane(job.mask), lane(job.keep), lane(job.drop), lane(job.rows),
+                   lane(job.columns), lane(job.start_rows), lane(job.start_columns)});
+        tile += count;
+    }
+}
+
+}  // namespace masksolve

@@ -1,0 +1,198 @@
+// Vectors of fixed length over whatever registers the instruction set has.
+//
+// A Pack<T, P> is P values in as many registers as they need. Everything is elementwise, or exact
+// (minimum, bit masks), so results do not depend on the register width.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <limits>
+#include <type_traits>
+
+#if defined(__x86_64__) || defined(__i386__)
+#include <immintrin.h>
+#endif
+
+namespace masksolve {
+namespace MASKSOLVE_ISA {
+
+template <typename T>
+using Integer = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+
+template <typename T, int L>
+struct VectorType {
+    typedef T type __attribute__((vector_size(L * sizeof(T))));
+    typedef T unaligned __attribute__((vector_size(L * sizeof(T)), aligned(1)));
+};
+template <typename T, int L>
+using Vector = typename VectorType<T, L>::type;
+
+// One bit a lane of a mask (lanes all ones or all zeros).
+template <typename I, int L>
+inline std::uint64_t lane_bits(Vector<I, L> mask) {
+    constexpr int bytes = L * sizeof(I);
+#if defined(__AVX512F__) && defined(__AVX512DQ__)
+    if constexpr (bytes == 64) {
+        const __m512i whole = (__m512i)mask;
+        return sizeof(I) == 4 ? static_cast<std::uint64_t>(_mm512_movepi32_mask(whole))
+                              : static_cast<std::uint64_t>(_mm512_movepi64_mask(whole));
+    }
+#endif
+#if defined(__AVX__)
+    if constexpr (bytes == 32) {
+        return sizeof(I) == 4 ? static_cast<unsigned>(_mm256_movemask_ps((__m256)mask))
+                              : static_cast<unsigned>(_mm256_movemask_pd((__m256d)mask));
+    }
+#endif
+#if defined(__SSE2__)
+    if constexpr (bytes == 16) {
+        return sizeof(I) == 4 ? static_cast<unsigned>(_mm_movemask_ps((__m128)mask))
+                              : static_cast<unsigned>(_mm_movemask_pd((__m128d)mask));
+    }
+#endif
+    std::uint64_t bits = 0;
+    for (int l = 0; l < L; ++l) bits |= static_cast<std::uint64_t>(mask[l] & 1) << l;
+    return bits;
+}
+
+// Lane l of the answer: lane from[l] of a followed by b.
+template <typename T, int L>
+inline Vector<T, L> shuffle(Vector<T, L> a, Vector<T, L> b, Vector<Integer<T>, L> from) {
+#if defined(__clang__)
+    Vector<T, L> x;
+    for (int l = 0; l < L; ++l) x[l] = from[l] < L ? a[from[l]] : b[from[l] - L];
+    return x;
+#else
+    return __builtin_shuffle(a, b, from);
+#endif
+}
+
+template <typename T, int P>
+struct Pack {
+    static constexpr int most_lanes = MASKSOLVE_VECTOR_BYTES / static_cast<int>(sizeof(T));
+    static constexpr int L = P < most_lanes ? P : most_lanes;
+    static constexpr int K = P / L;
+    using V = Vector<T, L>;
+    using Mask = Pack<Integer<T>, P>;
+
+    V part[K];
+
+    static Pack load(const T* from) {
+        Pack x;
+        for (int k = 0; k < K; ++k)
+            x.part[k] = *reinterpret_cast<const typename VectorType<T, L>::unaligned*>(from + k * L);
+        return x;
+    }
+    // Values of another type, widened.
+    template <typename From>
+    static Pack convert(const From* from) {
+        Pack x;
+        for (int k = 0; k < K; ++k)
+            x.part[k] = __builtin_convertvector(
+                *reinterpret_cast<const typename VectorType<From, L>::unaligned*>(from + k * L), V);
+        return x;
+    }
+    void store(T* to) const {
+        for (int k = 0; k < K; ++k)
+            *reinterpret_cast<typename VectorType<T, L>::unaligned*>(to + k * L) = part[k];
+    }
+    static Pack all(T value) {
+        return all(value - V{});
+    }
+    static Pack all(V same) {
+        Pack x;
+        for (int k = 0; k < K; ++k) x.part[k] = same;
+        return x;
+    }
+
+    friend Pack operator+(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x + y; }); }
+    friend Pack operator-(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x - y; }); }
+    friend Pack operator*(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x * y; }); }
+    friend Pack operator&(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x & y; }); }
+    friend Pack operator|(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x | y; }); }
+    friend Pack least(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x < y ? x : y; }); }
+    friend Pack most(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x > y ? x : y; }); }
+
+    friend Mask operator<(Pack a, Pack b) { return compare(a, b, [](V x, V y) { return x < y; }); }
+    friend Mask operator>(Pack a, Pack b) { return compare(a, b, [](V x, V y) { return x > y; }); }
+    friend Mask operator==(Pack a, Pack b) { return compare(a, b, [](V x, V y) { return x == y; }); }
+    friend Mask operator!=(Pack a, Pack b) { return compare(a, b, [](V x, V y) { return x != y; }); }
+
+    friend Pack select(Mask mask, Pack yes, Pack no) {
+        Pack x;
+        for (int k = 0; k < K; ++k) x.part[k] = mask.part[k] ? yes.part[k] : no.part[k];
+        return x;
+    }
+    // Bit k of the answer: lane k of a mask.
+    std::uint64_t bits() const {
+        std::uint64_t all_bits = 0;
+        for (int k = 0; k < K; ++k) all_bits |= lane_bits<T, L>(part[k]) << (k * L);
+        return all_bits;
+    }
+    // The smallest of all lanes, in every lane.
+    V smallest() const {
+        V low = part[0];
+        for (int k = 1; k < K; ++k) low = low < part[k] ? low : part[k];
+        return spread_smallest<L / 2>(low);
+    }
+
+private:
+    template <typename F>
+    static Pack each(const Pack& a, const Pack& b, F f) {
+        Pack x;
+        for (int k = 0; k < K; ++k) x.part[k] = f(a.part[k], b.part[k]);
+        return x;
+    }
+    template <typename F>
+    static Mask compare(const Pack& a, const Pack& b, F f) {
+        Mask x;
+        for (int k = 0; k < K; ++k) x.part[k] = f(a.part[k], b.part[k]);
+        return x;
+    }
+    template <int H>
+    static V spread_smallest(V x) {
+        if constexpr (H == 0) {
+            return x;
+        } else {
+            Vector<Integer<T>, L> across;
+            for (int l = 0; l < L; ++l) across[l] = l ^ H;
+            const V other = shuffle<T, L>(x, x, across);
+            return spread_smallest<H / 2>(x < other ? x : other);
+        }
+    }
+};
+
+// Transposes S-by-S matrices held one row a register, one matrix in each S lanes: swaps the off-diagonal
+// blocks of side H, then those of half the side.
+template <int H, typename T, int L, int S = L>
+inline void swap_blocks(Vector<T, L>* row) {
+    Vector<Integer<T>, L> from_low, from_high;
+    for (int l = 0; l < L; ++l) {
+        from_low[l] = l & H ? l - H + L : l;
+        from_high[l] = l & H ? l + L : l + H;
+    }
+    for (int i = 0; i < S; ++i) {
+        if (i & H) continue;
+        const Vector<T, L> a = row[i], b = row[i + H];
+        row[i] = shuffle<T, L>(a, b, from_low);
+        row[i + H] = shuffle<T, L>(a, b, from_high);
+    }
+    if constexpr (H > 1) swap_blocks<H / 2, T, L, S>(row);
+}
+
+// to[j][i] = from[i][j], both P by P with rows P apart.
+template <typename T, int P>
+inline void transpose(const T (*from)[P], T (*to)[P]) {
+    constexpr int L = Pack<T, P>::L;
+    using Unaligned = typename VectorType<T, L>::unaligned;
+    for (int i = 0; i < P; i += L)
+        for (int j = 0; j < P; j += L) {
+            Vector<T, L> row[L];
+            for (int k = 0; k < L; ++k) row[k] = *reinterpret_cast<const Unaligned*>(&from[i + k][j]);
+            swap_blocks<L / 2, T, L>(row);
+            for (int k = 0; k < L; ++k) *reinterpret_cast<Unaligned*>(&to[j + k][i]) = row[k];
+        }
+}
+
+}  // namespace MASKSOLVE_ISA
+}  // namespace masksolve

@@ -1,0 +1,162 @@
+// One-directional groups of up to P entries, one a lane: the n largest, found by their n-th largest.
+//
+// Ties at the n-th largest go to the first entries. The group's price is its n-th largest (under at most n, not
+// below 0), which proves the choice: n u + sum max(0, s - u) is what it keeps.
+#pragma once
+
+#include "certify.hpp"
+#include "lanes.hpp"
+#include "order_statistics.hpp"
+#include "tile_io.hpp"
+
+namespace masksolve {
+namespace MASKSOLVE_ISA {
+
+template <typename T, int P>
+class GroupRun {
+public:
+    GroupRun(const Job& job, Outcome& outcome)
+        : job_(job), outcome_(outcome), certifier_(job), load_(loader<T>(job.dtype)) {}
+
+    void run() {
+        for_each_strip(job_, [&](const Strip& strip) {
+            const bool native = std::is_same_v<T, float> && job_.dtype == Dtype::f32;
+            upright_ = native && strip.scores.step == 4 && strip.mask.step == 1;
+            lying_ = native && P == 4 && job_.width == 4 && job_.across() == 4 && strip.scores.step == 16 &&
+                     job_.mask_across() == 1 && strip.mask.step == 4;
+            for (std::ptrdiff_t k = 0; k < strip.count; k += segment)
+                solve_segment(strip, k, static_cast<int>(std::min<std::ptrdiff_t>(segment, strip.count - k)));
+        });
+        certifier_.close(outcome_);
+    }
+
+private:
+    static constexpr int L = Pack<T, 64>::L;
+    static constexpr int segment = Certifier::most_groups;  // solved, then certified while in cache
+    using I = Integer<T>;
+    using V = Vector<T, L>;
+    using Flags = Vector<I, L>;
+
+    const Job& job_;
+    Outcome& outcome_;
+    Certifier certifier_;
+    Loader<T> load_;
+    bool upright_ = false;  // groups side by side, entry after entry one row further: lanes as they lie
+    bool lying_ = false;    // quads one after the other
+
+    struct Batch {
+        V entries[P];  // beyond the width: -infinity
+        Flags kept[P];
+        V price;
+    };
+
+    void solve_segment(const Strip& strip, std::ptrdiff_t k, int count) {
+        alignas(64) T prices[segment];
+        for (int g = 0; g < count; g += L) batch(strip, k + g, std::min(L, count - g), prices + g);
+        write_group_prices(strip, k, count, prices);
+        if (upright_) certifier_.add_upright_groups(strip, k, count, prices);
+        else if (job_.width == P) certifier_.template add_groups<P>(strip, k, count, prices);
+        else certifier_.add_groups(strip, k, count, prices);
+    }
+
+    inline __attribute__((always_inline)) void batch(const Strip& strip, std::ptrdiff_t k, int count, T* prices) {
+        const bool whole = count == L;
+        const bool lying = lying_ && whole, upright = upright_ && whole;
+        Batch work;
+        read(strip, k, count, lying, upright, work);
+        choose(work);
+        const V in_place = lying ? in_order<T, L>(work.price) : work.price;
+        std::memcpy(prices, &in_place, sizeof in_place);
+        write_masks(strip, k, count, lying, upright, work);
+    }
+
+    inline __attribute__((always_inline)) void read(const Strip& strip, std::ptrdiff_t k, int count, bool lying, bool upright, Batch& work) const {
+        const char* first = strip.scores[k];
+        if (lying) {
+            if constexpr (P == 4) load_quads<T, L>(reinterpret_cast<const T*>(first), work.entries);
+        } else if (upright) {
+            for (int j = 0; j < P; ++j) work.entries[j] = V{} - std::numeric_limits<T>::infinity();
+            for (int j = 0; j < job_.width; ++j)
+                work.entries[j] = *reinterpret_cast<const typename VectorType<T, L>::unaligned*>(first + j * job_.across());
+        } else {
+            alignas(64) T group[L][P] = {};
+            for (int g = 0; g < count; ++g) load_(strip.scores[k + g], job_.across(), job_.width, group[g]);
+            for (int g = 0; g < L; ++g)
+                for (int j = job_.width; j < P; ++j) group[g][j] = -std::numeric_limits<T>::infinity();
+            if constexpr (P >= L) {
+                for (int j = 0; j < P; j += L) {
+                    for (int g = 0; g < L; ++g) std::memcpy(&work.entries[j + g], &group[g][j], sizeof(V));
+                    swap_blocks<L / 2, T, L>(&work.entries[j]);
+                }
+            } else {
+                for (int j = 0; j < P; ++j)
+                    for (int g = 0; g < L; ++g) work.entries[j][g] = group[g][j];
+            }
+        }
+    }
+
+    inline __attribute__((always_inline)) void choose(Batch& work) const {
+        constexpr int half = P / 2;
+        V a[half], b[half], nth, next;
+        for (int j = 0; j < half; ++j) {
+            a[j] = work.entries[j];
+            b[j] = work.entries[j + half];
+        }
+        sort_descending<half>(a);
+        sort_descending<half>(b);
+        neighbours_of_two<half>(a, b, job_.row_most, nth, next);
+        const bool at_most = job_.row_least < job_.row_most;
+        const Flags positive = nth > V{};
+        work.price = at_most ? (positive ? nth : V{}) : nth;
+        Flags held{};
+        for (int j = 0; j < job_.width; ++j) {
+            work.kept[j] = work.entries[j] > work.price;
+            held -= work.kept[j];
+        }
+        Flags missing = I(job_.row_most) - held;
+        if (at_most) missing &= positive;
+        for (int j = 0; j < job_.width; ++j) {
+            const Flags taken = (work.entries[j] == work.price) & (missing > 0);
+            work.kept[j] |= taken;
+            missing += taken;
+        }
+    }
+
+    void write_group_prices(const Strip& strip, std::ptrdiff_t k, int count, const T* prices) const {
+        if (job_.rows.data == nullptr) return;
+        if (strip.rows.step == sizeof(T)) std::memcpy(strip.rows[k], prices, count * sizeof(T));
+        else
+            for (int g = 0; g < count; ++g) *reinterpret_cast<T*>(strip.rows[k + g]) = prices[g];
+    }
+
+    inline __attribute__((always_inline)) void write_masks(const Strip& strip, std::ptrdiff_t k, int count, bool lying, bool upright,
+                     const Batch& work) const {
+        if (upright) {
+            for (int j = 0; j < job_.width; ++j) {
+                const std::uint64_t bits = lane_bits<I, L>(work.kept[j]);
+                char* to = strip.mask[k] + j * job_.mask_across();
+                for (int g = 0; g < L; g += 8) std::memcpy(to + g, &mask_bytes[bits >> g & 255], L < 8 ? L : 8);
+            }
+            return;
+        }
+        for (int j = 0; j < job_.width; j += 4) {
+            Flags bytes{};
+            for (int q = 0; q < 4 && j + q < job_.width; ++q) bytes |= work.kept[j + q] & (I{1} << (8 * q));
+            if (lying) {
+                store_words<I, L>(in_order<I, L>(bytes), strip.mask[k]);
+                continue;
+            }
+            for (int g = 0; g < count; ++g) {
+                char* to = strip.mask[k + g] + j * job_.mask_across();
+                const auto word = static_cast<std::uint32_t>(bytes[g]);
+                if (job_.mask_across() == 1 && j + 4 <= job_.width) std::memcpy(to, &word, 4);
+                else
+                    for (int q = 0; q < 4 && j + q < job_.width; ++q)
+                        to[q * job_.mask_across()] = static_cast<char>(word >> (8 * q) & 1);
+            }
+        }
+    }
+};
+
+}  // namespace MASKSOLVE_ISA
+}  // namespace masksolve

@@ -1,0 +1,139 @@
+// Whole tiles of side 2 to 4, one a lane.
+#pragma once
+
+#include "lanes.hpp"
+#include "small_tiles.hpp"
+#include "solve_flow.hpp"
+
+namespace masksolve {
+namespace MASKSOLVE_ISA {
+
+template <typename T, int M>
+class SmallTileRun {
+public:
+    SmallTileRun(const Job& job, Outcome& outcome)
+        : job_(job), outcome_(outcome), certifier_(job), load_(loader<T>(job.dtype)), scale_(scale_for<T>(job.largest)) {}
+
+    void run() {
+        for_each_strip(job_, [&](const Strip& strip) {
+            for (std::ptrdiff_t k = 0; k < strip.count; k += segment)
+                solve_segment(strip, k, static_cast<int>(std::min<std::ptrdiff_t>(segment, strip.count - k)));
+        });
+        certifier_.close(outcome_);
+    }
+
+private:
+    using Kernel = SmallTiles<T, M>;
+    static constexpr int L = Kernel::L;
+    static constexpr int segment = 64;  // solved, then certified while in cache
+
+    const Job& job_;
+    Outcome& outcome_;
+    Certifier certifier_;
+    Loader<T> load_;
+    T scale_;
+    Kernel kernel_;
+
+    void solve_segment(const Strip& strip, std::ptrdiff_t k, int count) {
+        alignas(64) T u[segment][M], v[segment][M];
+        std::uint64_t shrinking = 0;  // bit g: tile g would keep more if it kept fewer than n
+        for (int g = 0; g < count; g += L) {
+            batch(strip, k + g, std::min(L, count - g), u + g, v + g);
+            if (job_.row_least == 0) shrinking |= shrinking_tiles() << g;
+        }
+        for (int g = 0; g < count && job_.rows.data != nullptr; ++g) {
+            write_prices(job_.rows, strip.rows[k + g], M, u[g]);
+            write_prices(job_.columns, strip.columns[k + g], M, v[g]);
+        }
+        if (count < segment) shrinking &= (std::uint64_t{1} << count) - 1;
+        int done = 0;
+        for (; shrinking; shrinking &= shrinking - 1) {
+            const int g = __builtin_ctzll(shrinking);
+            certifier_.template add<M, M>(strip, k + done, g - done, u[done], v[done], M);
+            shrink(strip, k + g, u[g], v[g]);
+            done = g + 1;
+        }
+        certifier_.template add<M, M>(strip, k + done, count - done, u[done], v[done], M);
+    }
+
+    void batch(const Strip& strip, std::ptrdiff_t k, int count, T (*u)[M], T (*v)[M]) {
+        read(strip, k, count);
+        if (scale_ != 1)
+            for (auto& row : kernel_.s)
+                for (auto& entry : row) entry *= scale_;
+        kernel_.solve(job_.row_most);
+        const T unscale = 1 / scale_;
+        if (scale_ != 1)
+            for (int i = 0; i < M; ++i) kernel_.u[i] *= unscale, kernel_.v[i] *= unscale;
+        spread(kernel_.u, u);
+        spread(kernel_.v, v);
+        write_masks(strip, k, count);
+    }
+
+    // The scores of `count` tiles, in the order of quad_of; lanes beyond hold zeros.
+    void read(const Strip& strip, std::ptrdiff_t k, int count) {
+        if constexpr (M == 4 && std::is_same_v<T, float>) {
+            if (count == L && job_.dtype == Dtype::f32 && job_.across() == 4 && strip.scores.step == 16) {
+                for (int i = 0; i < 4; ++i)
+                    load_quads<T, L>(reinterpret_cast<const T*>(strip.scores[k] + i * job_.down()), kernel_.s[i]);
+                return;
+            }
+        }
+        alignas(64) T lanes[M][M][L] = {};
+        for (int l = 0; l < L; ++l) {
+            const int g = quad_of<L>(l);
+            if (g >= count) continue;
+            for (int i = 0; i < M; ++i) {
+                T row[M];
+                load_(strip.scores[k + g] + i * job_.down(), job_.across(), M, row);
+                for (int j = 0; j < M; ++j) lanes[i][j][l] = row[j];
+            }
+        }
+        std::memcpy(kernel_.s, lanes, sizeof lanes);
+    }
+
+    // Prices of one tile after the other.
+    void spread(const typename Kernel::V* prices, T (*to)[M]) const {
+        if constexpr (M == 4) {
+            store_quads<T, L>(prices[0], prices[1], prices[2], prices[3], to[0]);
+        } else {
+            for (int i = 0; i < M; ++i)
+                for (int l = 0; l < L; ++l) to[quad_of<L>(l)][i] = prices[i][l];
+        }
+    }
+
+    // A nibble of the code holds the four bits of a row; spread them to four bytes.
+    void write_masks(const Strip& strip, std::ptrdiff_t k, int count) {
+        using I = Integer<T>;
+        for (int i = 0; i < M; ++i) {
+            const auto bytes = in_order<I, L>((((kernel_.code >> (4 * i)) & 15) * 0x00204081) & 0x01010101);
+            if (M == 4 && count == L && job_.mask_across() == 1 && strip.mask.step == 4) {
+                store_words<I, L>(bytes, strip.mask[k] + i * job_.mask_down());
+                continue;
+            }
+            for (int g = 0; g < count; ++g)
+                for (int j = 0; j < M; ++j)
+                    strip.mask[k + g][i * job_.mask_down() + j * job_.mask_across()] =
+                        static_cast<char>(bytes[g] >> (8 * j) & 1);
+        }
+    }
+
+    // Bit g: tile g of the batch would keep more if it kept fewer than n.
+    std::uint64_t shrinking_tiles() const {
+        const std::uint64_t lanes = kernel_.would_shrink();
+        if (lanes == 0) return 0;
+        std::uint64_t tiles = 0;
+        for (int l = 0; l < L; ++l) tiles |= (lanes >> l & 1) << quad_of<L>(l);
+        return tiles;
+    }
+
+    void shrink(const Strip& strip, std::ptrdiff_t k, const T* u, const T* v) {
+        const char* mask = strip.mask[k];
+        std::uint64_t kept[M];
+        for (int i = 0; i < M; ++i) kept[i] = read_bits(job_.mask, mask, i, M);
+        shrink_by_flow(job_, strip, k, u, v, kept, certifier_, outcome_);
+    }
+};
+
+}  // namespace MASKSOLVE_ISA
+}  // namespace masksolve

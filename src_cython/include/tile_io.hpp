@@ -1,0 +1,92 @@
+// Reading and writing one tile: prices, forced entries, mask bytes.
+#pragma once
+
+#include <array>
+
+#include "flow.hpp"
+#include "job.hpp"
+#include "simd.hpp"
+
+namespace masksolve {
+namespace MASKSOLVE_ISA {
+
+// The tile's scores, scaled, into a P-by-P array; rows and columns beyond m are left alone.
+template <typename T, int P>
+void load_tile(const Job& job, const char* from, Loader<T> load, T scale, T (*to)[P]) {
+    const int m = job.height;
+    if (m == P && std::is_same_v<T, float> && job.dtype == Dtype::f32 && job.across() == sizeof(float)) {
+        for (int i = 0; i < P; ++i) std::memcpy(to[i], from + i * job.down(), P * sizeof(float));
+    } else {
+        for (int i = 0; i < m; ++i) load(from + i * job.down(), job.across(), m, to[i]);
+    }
+    if (scale == 1) return;
+    for (int i = 0; i < m; ++i)
+        for (int j = 0; j < m; ++j) to[i][j] *= scale;
+}
+
+template <typename T>
+void read_prices(const Job& job, const Strided& array, const char* from, int count, T* to) {
+    const std::ptrdiff_t stride = array.strides[array.ndim - 1];
+    for (int k = 0; k < count; ++k)
+        to[k] = static_cast<T>(job.start_is_double ? *reinterpret_cast<const double*>(from + k * stride)
+                                                   : *reinterpret_cast<const float*>(from + k * stride));
+}
+
+template <typename T>
+void write_prices(const Strided& array, char* to, int count, const T* from) {
+    if (to == nullptr) return;
+    const std::ptrdiff_t stride = array.strides[array.ndim - 1];
+    for (int k = 0; k < count; ++k) *reinterpret_cast<T*>(to + k * stride) = from[k];
+}
+
+inline std::uint64_t read_bits(const Strided& array, const char* from, int i, int width) {
+    if (from == nullptr) return 0;
+    const int axes = array.ndim - 2;
+    std::uint64_t bits = 0;
+    for (int j = 0; j < width; ++j)
+        bits |= static_cast<std::uint64_t>(from[i * array.strides[axes] + j * array.strides[axes + 1]] != 0) << j;
+    return bits;
+}
+
+// Eight mask bytes for each value of eight mask bits.
+constexpr std::array<std::uint64_t, 256> make_mask_bytes() {
+    std::array<std::uint64_t, 256> table{};
+    for (int bits = 0; bits < 256; ++bits)
+        for (int j = 0; j < 8; ++j) table[bits] |= static_cast<std::uint64_t>(bits >> j & 1) << (8 * j);
+    return table;
+}
+constexpr std::array<std::uint64_t, 256> mask_bytes = make_mask_bytes();
+
+// `Width`: the tile's width, if it is that or less and known.
+template <int Width = 64>
+inline void write_bits(const Job& job, char* tile, int i, std::uint64_t bits) {
+    if (Width % 8 == 0 && job.width == Width && job.mask_across() == 1) {
+        for (int j = 0; j < Width; j += 8) std::memcpy(tile + i * job.mask_down() + j, &mask_bytes[bits >> j & 255], 8);
+        return;
+    }
+    char* to = tile + i * job.mask_down();
+    int j = 0;
+    if (job.mask_across() == 1)
+        for (; j + 8 <= job.width; j += 8) std::memcpy(to + j, &mask_bytes[bits >> j & 255], 8);
+    for (; j < job.width; ++j) to[j * job.mask_across()] = bits >> j & 1;
+}
+
+// A power of two that keeps sums of prices and scores far from overflow in T.
+template <typename T>
+T scale_for(double largest) {
+    return sizeof(T) == 4 && largest > 0x1p96 ? static_cast<T>(0x1p-64) : T{1};
+}
+
+// For at-most constraints: u + c and v - c are the same prices for entries; make both non-negative.
+template <typename T>
+void shift_non_negative(T* u, T* v, int m) {
+    const T low_u = *std::min_element(u, u + m), low_v = *std::min_element(v, v + m);
+    const T shift = low_u < 0 ? -low_u : (low_v < 0 ? low_v : T{0});
+    for (int i = 0; i < m; ++i) {
+        u[i] = std::max(u[i] + shift, T{0});
+        v[i] = std::max(v[i] - shift, T{0});
+    }
+}
+
+}  // namespace MASKSOLVE_ISA
+}  // namespace masksolve
