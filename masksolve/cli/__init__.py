@@ -1,0 +1,26 @@
+"""The command line: ``masksolve demo``, ``prune``, ``verify`` and ``backends``.
+
+::
+
+    app.py ─► weights.py ─► files.py        prune and verify: choose tensors, read and write files
+           ─► demo.py    ─► picture.py      the demonstration, and one tile drawn in the terminal
+"""
+
+from __future__ import annotations
+
+import sys
+
+__all__ = ["main"]
+
+
+def main() -> None:
+    """Run the command line; the entry point of the ``masksolve`` script."""
+    try:
+        from .app import cli
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in ("click", "rich"):
+            raise
+        print(f'masksolve: the command line needs {package}: pip install "masksolve[cli]"', file=sys.stderr)
+        raise SystemExit(2) from None
+    cli(prog_name="masksolve")
