@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,9 +18,16 @@ _REAL = {
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "bfloat16", "float32", "float64"),
 }
+LARGEST_SINGLE = 2.0**96
+"""Scores up to this are solved in float32 if it holds them exactly."""
+
 _LARGEST_SUM = 1e300
 _MOST_AXES = 61
 """NumPy's 64, less those that cutting into tiles adds."""
+
+
+class UnfitScoresError(Exception):
+    """A backend met a score that is not finite, or larger than it was told to expect."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +42,10 @@ class MaskProblem:
     keep, drop : ndarray of bool, shape of ``scores``, or None
         Forced choices; no entry is in both.
     largest : float
-        The largest absolute score (0 for an empty array).
+        The largest absolute score (0 for an empty array); if ``checked`` is false, what ordinary
+        scores of this dtype stay below, and whoever reads them must make sure of it.
+    checked : bool
+        Whether the scores have been read and found finite.
     """
 
     scores: npt.NDArray[Any]
@@ -43,6 +53,7 @@ class MaskProblem:
     keep: BoolArray | None
     drop: BoolArray | None
     largest: float
+    checked: bool = True
 
     @classmethod
     def check(
@@ -51,8 +62,13 @@ class MaskProblem:
         pattern: Pattern | str,
         keep: npt.ArrayLike | None = None,
         drop: npt.ArrayLike | None = None,
+        *,
+        read_scores: bool = True,
     ) -> MaskProblem:
         """Validate the caller's arguments.
+
+        ``read_scores=False`` leaves the scores' values to `read`, or to a backend that looks at
+        each one anyway: reading a large array once more costs as much as solving small tiles.
 
         Raises
         ------
@@ -74,7 +90,18 @@ class MaskProblem:
                 )
         if forced_drop is not None and pattern.remainder == "dense":
             _check_tail(forced_drop, pattern)
-        return cls(array, pattern, forced_keep, forced_drop, _largest("scores", array))
+        problem = cls(array, pattern, forced_keep, forced_drop, _ordinary(array), checked=False)
+        return problem.read() if read_scores or array.dtype.kind in "biu" else problem
+
+    def read(self) -> MaskProblem:
+        """The same problem with its scores read: finite, and small enough to be summed.
+
+        Raises
+        ------
+        ValueError
+            If a score is NaN or infinite, or sums would leave float64.
+        """
+        return self if self.checked else replace(self, largest=_largest("scores", self.scores), checked=True)
 
 
 def real_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
@@ -165,6 +192,11 @@ def _check_tail(drop: BoolArray, pattern: Pattern) -> None:
                 f"drop must be False in the tail that remainder='dense' keeps whole, from entry {whole} "
                 f"on along axis {axis}; it is True there"
             )
+
+
+def _ordinary(array: npt.NDArray[Any]) -> float:
+    """What ordinary scores stay below: sums of a tile's are far from overflow, also in float32."""
+    return LARGEST_SINGLE if array.dtype.itemsize <= 4 else _LARGEST_SUM / max(array.size, 1)
 
 
 def _largest(name: str, array: npt.NDArray[Any]) -> float:

@@ -51,8 +51,9 @@ class MaskResult:
     duals : Prices or None
         Dual prices that give ``bound``: ``rows`` and ``columns``, each (tiles, m), tiles in
         row-major order over (batch, tile row, tile column); for one-directional patterns
-        ``rows`` is (groups, 1) and ``columns`` is None. By default they are kept when they take
-        no more memory than the mask, or than 16 MiB; ``solve(..., duals=True)`` always keeps them.
+        ``rows`` is (groups, 1) and ``columns`` is None. By default they are kept if they take
+        at most 4 MiB or, for transposable patterns, no more memory than the mask;
+        ``solve(..., duals=True)`` always keeps them.
     stats : mapping
         ``tiles``, ``seconds``, and counts that the backend reports.
     """

@@ -19,12 +19,15 @@ from .certificate import certify
 from .control import Control, Task
 from .errors import BackendFailedError, TimeLimitError
 from .pattern import Pattern
-from .problem import MaskProblem
+from .problem import MaskProblem, UnfitScoresError
 from .result import MaskResult, SolveInterrupted, Status
 from .tiles import Block, Layout, Prices, lay_out
 
 _PROOF = 1e-6
-"""Largest relative gap at which a mask is called optimal; float32 scores leave about 1e-9."""
+"""Largest relative gap at which an exact backend is believed; prices in float32 leave about 1e-9."""
+
+_ROUNDING = 1e-14
+"""Largest relative gap that summing in float64 may leave: within it prices prove any mask optimal."""
 
 
 def solve(
@@ -63,8 +66,9 @@ def solve(
     progress : callable
         Called as ``progress(done, total)``, in tiles.
     duals : bool
-        Whether to keep the dual prices in the result. By default they are kept when they take
-        no more memory than the mask, or than 16 MiB; the bound is computed from them either way.
+        Whether to keep the dual prices in the result. By default they are kept if they take
+        at most 4 MiB or, for transposable patterns, no more memory than the mask; the bound is
+        computed from them either way.
         A backend that gives no bound leaves none.
     **options
         Options of the backend; an unknown one is refused.
@@ -109,11 +113,18 @@ def solve(
     control = Control.check(workers, time_limit, progress)
     if not (duals is None or isinstance(duals, bool)):
         raise TypeError(f"duals must be True, False or None, got {duals!r}")
-    problem = MaskProblem.check(scores, pattern, keep, drop)
+    problem = MaskProblem.check(scores, pattern, keep, drop, read_scores=False)
     start = _starting_prices(warm_start, problem)
     engine, reason = select(backend, problem, options)
-    layout = lay_out(problem, store_prices=duals, start=start)
-    reports, interrupted = _run(engine, layout, control)
+    if not engine.checks_scores or problem.pattern.remainder == "dense":
+        problem = problem.read()
+    try:
+        layout = lay_out(problem, store_prices=duals, start=start)
+        reports, interrupted = _run(engine, problem, layout, control)
+    except UnfitScoresError:
+        problem = problem.read()
+        layout = lay_out(problem, store_prices=duals, start=start)
+        reports, interrupted = _run(engine, problem, layout, control)
     result = _result(problem, engine, layout, reports, reason=reason, control=control)
     if interrupted:
         raise SolveInterrupted(result)
@@ -135,7 +146,9 @@ def _starting_prices(warm_start: MaskResult | None, problem: MaskProblem) -> Pri
     return warm_start.duals
 
 
-def _run(engine: Backend, layout: Layout, control: Control) -> tuple[list[Report], bool]:
+def _run(
+    engine: Backend, problem: MaskProblem, layout: Layout, control: Control
+) -> tuple[list[Report], bool]:
     """Solve chunk by chunk; return the reports, and whether the user broke off."""
     spans = [
         (block, first, min(first + step, block.tiles))
@@ -158,6 +171,8 @@ def _run(engine: Backend, layout: Layout, control: Control) -> tuple[list[Report
             raise
         interrupted = True
     unreached = spans[len(reports) :]
+    if unreached:
+        problem.read()
     if unreached and forced:
         raise TimeLimitError(
             f"time_limit ended the solve after {len(reports)} of {len(spans)} chunks, and forced choices "
@@ -194,8 +209,9 @@ def _result(
     tails = [float(np.sum(tail, dtype=np.float64)) for tail in layout.tails]
     objective = math.fsum([report.objective for report in reports] + tails)
     bound = math.fsum([report.bound for report in reports] + tails)
-    tolerance = _PROOF * max(abs(objective), problem.largest)
-    if not bound >= objective - tolerance:
+    largest = problem.largest if problem.checked else max((report.largest for report in reports), default=0.0)
+    scale = max(abs(objective), largest)
+    if not bound >= objective - _PROOF * scale:
         raise BackendFailedError(
             f"backend '{engine.name}' reported a bound of {bound}, below its objective {objective}"
         )
@@ -205,7 +221,7 @@ def _result(
         counts.update(report.counts)
     if counts["unreached"]:
         status = Status.TIME_LIMIT
-    elif engine.exact and bound - objective <= tolerance:
+    elif bound - objective <= (_PROOF if engine.exact else _ROUNDING) * scale:
         status = Status.OPTIMAL
     else:
         status = Status.FEASIBLE

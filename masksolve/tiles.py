@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .pattern import Pattern
-from .problem import BoolArray, MaskProblem
+from .problem import LARGEST_SINGLE, BoolArray, MaskProblem
 
 PriceArray = npt.NDArray[np.floating[Any]]
 Bounds = tuple[int, int]
-_LARGEST_SINGLE = 2.0**96
 Scalar = TypeVar("Scalar", bound=np.generic)
+
+_SMALL = 4 << 20
 
 
 class Prices(NamedTuple):
@@ -180,8 +181,8 @@ def lay_out(
     ----------
     problem : MaskProblem
     store_prices : bool or None
-        Whether to allocate room for the prices; None: if they take no more memory than the
-        mask, or than 16 MiB.
+        Whether to allocate room for the prices; None: if they take at most 4 MiB or, for
+        transposable patterns, no more memory than the mask.
     start : Prices or None
         Prices (tiles, m) of an earlier solve of the same shape and pattern.
     """
@@ -292,7 +293,7 @@ def _allocate_prices(
     columns = problem.pattern.m if problem.pattern.transposable else 0
     nbytes = math.prod(grid) * (tile_height + columns) * dtype.itemsize
     if store is None:
-        store = nbytes <= max(problem.scores.size, 16 << 20)
+        store = nbytes <= max(_SMALL, problem.scores.size if columns else 0)
     if not store:
         return None
     rows = np.zeros((*grid, tile_height), dtype)
@@ -304,7 +305,7 @@ def price_dtype(scores: np.dtype[Any], largest: float) -> np.dtype[np.floating[A
 
     float32 where it holds every score exactly and sums of them safely, else float64.
     """
-    narrow = (scores.itemsize <= 2 or scores == np.float32) and largest <= _LARGEST_SINGLE
+    narrow = (scores.itemsize <= 2 or scores == np.float32) and largest <= LARGEST_SINGLE
     return np.dtype(np.float32 if narrow else np.float64)
 
 

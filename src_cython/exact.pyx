@@ -11,6 +11,7 @@ cdef extern from "job.hpp" namespace "masksolve" nogil:
     enum class Status(int):
         done
         infeasible
+        unfit
 
     enum class Axis(int):
         row
@@ -25,7 +26,7 @@ cdef extern from "job.hpp" namespace "masksolve" nogil:
         Py_ssize_t first, last
 
     cppclass Outcome:
-        double objective, bound
+        double objective, bound, largest
         int64_t augmentations, steps
         Status status
         Py_ssize_t tile
@@ -53,9 +54,10 @@ def solve_tiles(block, Py_ssize_t first, Py_ssize_t last, str instruction_set):
 
     Returns
     -------
-    tuple
-        ``(objective, bound, augmentations, steps)``, or ``(tile, axis, index)`` of the first line
-        that forced choices leave without a solution.
+    tuple or None
+        ``(objective, bound, largest, augmentations, steps)``; or ``(tile, axis, index)`` of the first
+        line that forced choices leave without a solution; or None if a score is not finite or larger
+        than ``block.largest``.
     """
     cdef Job job
     cdef Outcome outcome
@@ -82,4 +84,6 @@ def solve_tiles(block, Py_ssize_t first, Py_ssize_t last, str instruction_set):
         engines[engine].solve_tiles(job, outcome)
     if outcome.status == Status.infeasible:
         return outcome.tile, "row" if outcome.axis == Axis.row else "column", outcome.index
-    return outcome.objective, outcome.bound, outcome.augmentations, outcome.steps
+    if outcome.status == Status.unfit:
+        return None
+    return outcome.objective, outcome.bound, outcome.largest, outcome.augmentations, outcome.steps

@@ -19,11 +19,14 @@ from ..tiles import Block, Chunk, Prices
 
 @dataclass(frozen=True)
 class Report:
-    """What a backend says of a run of tiles: a certificate and its own counts."""
+    """What a backend says of a run of tiles: a certificate, its own counts, and the largest
+    magnitude it read if it ``checks_scores``.
+    """
 
     objective: float
     bound: float
     counts: Mapping[str, int] = field(default_factory=dict)
+    largest: float = 0.0
 
 
 class Backend(abc.ABC):
@@ -37,27 +40,36 @@ class Backend(abc.ABC):
         Whether it claims optimal masks (the certificate decides whether to believe it).
     guarantee : str
         What it promises, in words.
+    runs : str
+        Patterns, constraints and forced choices that it can run, in words; `refuses` decides.
     requires : str
         Module that must be importable; empty if none.
     extra : str
-        Extra of this package that brings it, as in ``pip install "masksolve[extra]"``.
+        Extra of masksolve that brings it, as in ``pip install "masksolve[extra]"``; empty if the
+        module's own name is the one to install.
     chunk_entries : int
         About how many scores to hand over at a time.
+    checks_scores : bool
+        Whether `solve` itself raises `UnfitScoresError` for scores that are not finite or exceed
+        ``block.largest``, so that they need not be read beforehand.
     """
 
     name: ClassVar[str]
     exact: ClassVar[bool]
     guarantee: ClassVar[str]
+    runs: ClassVar[str] = "every pattern, exact or at_most, keep= and drop="
     requires: ClassVar[str] = ""
     extra: ClassVar[str] = ""
     chunk_entries: ClassVar[int] = 1 << 16
+    checks_scores: ClassVar[bool] = False
 
     @classmethod
     def unavailable(cls) -> str | None:
         """Why the backend cannot run here, with the remedy; None if it can."""
-        if cls.requires and importlib.util.find_spec(cls.requires) is None:
-            return f'needs {cls.requires}: pip install "masksolve[{cls.extra}]"'
-        return None
+        if not cls.requires or _importable(cls.requires):
+            return None
+        what = f'"masksolve[{cls.extra}]"' if cls.extra else cls.requires.partition(".")[0]
+        return f"needs {cls.requires}: pip install {what}"
 
     def refuses(self, pattern: Pattern, *, forced: bool) -> str | None:
         """Why the backend cannot run ``pattern`` (with forced entries or not); None if it can."""
@@ -89,3 +101,10 @@ class ChunkBackend(Backend):
         kept = block.scatter(first, last, mask, price(chunk, mask) if prices is None else prices)
         certificate = certify(chunk, mask, kept)
         return Report(certificate.objective, certificate.bound)
+
+
+def _importable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:  # the parent of a dotted name is missing
+        return False

@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from .._ext import exact as engine
 from ..errors import InfeasibleError
+from ..problem import UnfitScoresError
 from ..tiles import Block
 from .base import Backend, Report
 
@@ -33,6 +34,7 @@ class Exact(Backend):
     exact: ClassVar[bool] = True
     guarantee: ClassVar[str] = "optimal, with dual prices that prove it"
     chunk_entries: ClassVar[int] = 1 << 20
+    checks_scores: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         chosen = self.instruction_set or os.environ.get(VARIABLE, "")
@@ -41,11 +43,13 @@ class Exact(Backend):
         if chosen and chosen not in running:
             reason = "does not run on this processor" if chosen in known else "was not compiled"
             raise ValueError(f"instruction_set must be one of {running}, got {chosen!r}, which {reason}")
-        object.__setattr__(self, "_chosen", chosen or running[0])
+        object.__setattr__(self, "instruction_set", chosen or running[0])
 
     def solve(self, block: Block, first: int, last: int) -> Report:
         """Solve the tiles where they lie; mask, prices and certificate come from one pass."""
-        answer = engine.solve_tiles(block, first, last, self._chosen)
+        answer = engine.solve_tiles(block, first, last, self.instruction_set)
+        if answer is None:
+            raise UnfitScoresError(f"a score is not finite or exceeds {block.largest}")
         if len(answer) == 3:
             tile, axis, index = answer
             number = block.number(tile)
@@ -56,8 +60,9 @@ class Exact(Backend):
                 axis=axis,
                 index=index,
             )
-        objective, bound, augmentations, steps = answer
-        return Report(objective, bound, {"augmentations": augmentations, "path_steps": steps})
+        objective, bound, largest, augmentations, steps = answer
+        counts = {"augmentations": augmentations, "path_steps": steps}
+        return Report(objective, bound, counts, largest=largest)
 
 
 def _amount(block: Block, axis: str) -> str:

@@ -7,12 +7,29 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
 
 #include "job.hpp"
 #include "simd.hpp"
 
 namespace masksolve {
 namespace MASKSOLVE_ISA {
+
+// Carries along what rounding loses (Neumaier 1974).
+class CompensatedSum {
+public:
+    void add(double term) {
+        const double sum = sum_ + term;
+        lost_ += std::abs(sum_) >= std::abs(term) ? (sum_ - sum) + term : (term - sum) + sum_;
+        sum_ = sum;
+    }
+    double value() const { return sum_ + lost_; }
+
+private:
+    double sum_ = 0, lost_ = 0;
+};
 
 class Certifier {
 public:
@@ -26,20 +43,32 @@ public:
     template <int Height = 0, int Width = 0, typename Price>
     void add(const Strip& strip, std::ptrdiff_t k, int count, const Price* u, const Price* v, int pitch) {
         const int height = Height ? Height : job_.height, width = Width ? Width : job_.width;
-        const bool whole_lanes = job_.mask_across() == 1 && width % lanes == 0 && !job_.forced();
+        const bool in_place = in_place_ && job_.mask_across() == 1 && width % lanes == 0 && !job_.forced();
         const double row_least = job_.row_least, row_most = job_.row_most;
         const double column_least = job_.column_least, column_most = job_.column_most;
+        const std::ptrdiff_t down = job_.down(), mask_down = job_.mask_down();
+        const std::ptrdiff_t step = strip.scores.step, mask_step = strip.mask.step;
+        const char* scores = strip.scores[k];
+        const char* mask = strip.mask[k];
         Sums sums = sums_;
-        for (int t = 0; t < count; ++t, u += pitch, v += pitch) {
+        for (int t = 0; t < count; ++t, u += pitch, v += pitch, scores += step, mask += mask_step) {
             double rows[64], columns[64];
             widen(u, height, rows);
             widen(v, width, columns);
             add_worth(sums, rows, height, row_least, row_most);
             add_worth(sums, columns, width, column_least, column_most);
-            if (whole_lanes && in_place_) add_tile(sums, strip, k + t, height, width, rows, columns);
-            else add_tile_slowly(sums, strip, k + t, whole_lanes, rows, columns);
+            if (!in_place) {
+                add_tile_slowly(sums, strip, k + t, rows, columns);
+                continue;
+            }
+            MASKSOLVE_UNROLL
+            for (int i = 0; i < height; ++i)
+                add_row(sums, reinterpret_cast<const float*>(scores + i * down), mask + i * mask_down, width, rows[i],
+                        columns);
         }
         sums_ = sums;
+        added_ += count;
+        if (added_ >= most_groups) fold();
     }
 
     // One-directional groups, whose columns are free; their width may be given as a constant.
@@ -54,14 +83,17 @@ public:
             const std::ptrdiff_t step = strip.scores.step, mask_step = strip.mask.step;
             const char* scores = strip.scores[k];
             const char* mask = strip.mask[k];
+#pragma GCC unroll 4
             for (int g = 0; g < count; ++g)
                 add_row<true>(sums, reinterpret_cast<const float*>(scores + g * step), mask + g * mask_step, width,
                               prices[g], nullptr);
         } else {
-            const double free[64] = {};
+            double free[64] = {};
+            for (int j = width; j % lanes; ++j) free[j] = std::numeric_limits<double>::infinity();
             for (int g = 0; g < count; ++g) add_row_slowly(sums, strip, k + g, 0, prices[g], free);
         }
         sums_ = sums;
+        fold();
     }
 
     // Groups that run across contiguous lanes: entry j of all of them is a row, their prices its columns'. The
@@ -82,14 +114,16 @@ public:
                         prices + g);
         }
         sums_ = sums;
+        fold();
         if (whole < count) add_groups(strip, k + whole, count - whole, u + whole);
     }
 
     static constexpr int most_groups = 256;
 
-    void close(Outcome& outcome) const {
-        outcome.objective = total(sums_.objective);
-        outcome.bound = total(sums_.gain) + total(sums_.worth);
+    void close(Outcome& outcome) {
+        fold();
+        outcome.objective = objective_.value();
+        outcome.bound = bound_.value();
     }
 
 private:
@@ -102,19 +136,22 @@ private:
     const Job& job_;
     Loader<double> load_;
     bool in_place_;
-    Sums sums_;  // copied to a local while adding: mask bytes could alias it, and registers are faster
+    CompensatedSum objective_, bound_;  // over many tiles
+    int added_ = 0;
+    Sums sums_;  // over a few tiles; copied to a local while adding: mask bytes could alias it, and registers are faster
+
+    void fold() {
+        objective_.add(total(sums_.objective));
+        bound_.add(total(sums_.gain));
+        bound_.add(total(sums_.worth));
+        sums_ = Sums();
+        added_ = 0;
+    }
 
     static double total(const Four& sum) {
         double lane[lanes];
         sum.store(lane);
         return (lane[0] + lane[1]) + (lane[2] + lane[3]);
-    }
-
-    static void add_to(Four& sum, int lane, double value) {
-        double all[lanes];
-        sum.store(all);
-        all[lane] += value;
-        sum = Four::load(all);
     }
 
     // Prices in float64, up to a whole number of lanes; prices of 0 are worth nothing.
@@ -134,60 +171,50 @@ private:
         }
     }
 
-    inline __attribute__((always_inline)) void add_tile(Sums& sums, const Strip& strip, std::ptrdiff_t k, int height, int width, const double* rows,
-                  const double* columns) const {
-        const std::ptrdiff_t down = job_.down(), mask_down = job_.mask_down();
-        const char* scores = strip.scores[k];
-        const char* mask = strip.mask[k];
-        for (int i = 0; i < height; ++i)
-            add_row(sums, reinterpret_cast<const float*>(scores + i * down), mask + i * mask_down, width, rows[i],
-                    columns);
+    __attribute__((noinline)) void add_tile_slowly(Sums& sums, const Strip& strip, std::ptrdiff_t k, const double* rows,
+                         double* columns) const {
+        for (int j = job_.width; j % lanes; ++j) columns[j] = std::numeric_limits<double>::infinity();
+        for (int i = 0; i < job_.height; ++i) add_row_slowly(sums, strip, k, i, rows[i], columns);
     }
 
-    void add_tile_slowly(Sums& sums, const Strip& strip, std::ptrdiff_t k, bool whole_lanes, const double* rows,
-                         const double* columns) const {
+    // Any strides and dtype: a copy of the row, up to a whole number of lanes; columns beyond cost infinitely much.
+    void add_row_slowly(Sums& sums, const Strip& strip, std::ptrdiff_t k, int i, double price,
+                        const double* columns) const {
         double row[64];
-        for (int i = 0; i < job_.height; ++i) {
-            if (!whole_lanes) {
-                add_row_slowly(sums, strip, k, i, rows[i], columns);
-                continue;
-            }
-            load_(strip.scores[k] + i * job_.down(), job_.across(), job_.width, row);
-            add_row(sums, row, strip.mask[k] + i * job_.mask_down(), job_.width, rows[i], columns);
-        }
+        char kept[64];
+        const char* mask = strip.mask[k] + i * job_.mask_down();
+        load_(strip.scores[k] + i * job_.down(), job_.across(), job_.width, row);
+        for (int j = 0; j < job_.width; ++j) kept[j] = mask[j * job_.mask_across()];
+        for (int j = job_.width; j % lanes; ++j) row[j] = kept[j] = 0;
+        if (job_.forced()) add_forced_row(sums, strip, k, i, row, kept, price, columns);
+        else add_row(sums, row, kept, job_.width, price, columns);
     }
 
-    static Four::Mask byte_of_lane() {
-        constexpr std::int64_t bytes[lanes] = {0xff, 0xff00, 0xff0000, 0xff000000};
-        return Four::Mask::load(bytes);
+    void add_forced_row(Sums& sums, const Strip& strip, std::ptrdiff_t k, int i, const double* row, const char* kept,
+                        double price, const double* columns) const {
+        double objective[lanes] = {}, gains[lanes] = {};
+        for (int j = 0; j < job_.width; ++j) {
+            const double gain = row[j] - price - columns[j];
+            if (kept[j]) objective[j % lanes] += row[j];
+            if (flag(job_.keep, strip.keep[k], i, j)) gains[j % lanes] += gain;
+            else if (!flag(job_.drop, strip.drop[k], i, j)) gains[j % lanes] += std::max(gain, 0.0);
+        }
+        sums.objective = sums.objective + Four::load(objective);
+        sums.gain = sums.gain + Four::load(gains);
     }
 
     template <bool free = false, typename Score>
     static inline __attribute__((always_inline)) void add_row(Sums& sums, const Score* row, const char* kept,
                                                               int width, double price, const double* columns) {
         const Four zero = Four::all(0), row_price = Four::all(price);
+        MASKSOLVE_UNROLL
         for (int j = 0; j < width; j += lanes) {
             const Four score = Four::convert(row + j);
             Four gain = score - row_price;
             if (!free) gain = gain - Four::load(columns + j);
-            sums.gain = sums.gain + most(gain, zero);
-            std::uint32_t bytes;
-            std::memcpy(&bytes, kept + j, sizeof bytes);
-            const auto chosen = (Four::Mask::all(static_cast<std::int64_t>(bytes)) & byte_of_lane()) != Four::Mask::all(0);
+            sums.gain = sums.gain + positive_part(gain);
+            const auto chosen = Four::Mask::convert(kept + j) != Four::Mask::all(0);
             sums.objective = sums.objective + select(chosen, score, zero);
-        }
-    }
-
-    void add_row_slowly(Sums& sums, const Strip& strip, std::ptrdiff_t k, int i, double price,
-                        const double* columns) const {
-        double row[64];
-        load_(strip.scores[k] + i * job_.down(), job_.across(), job_.width, row);
-        const char* kept = strip.mask[k] + i * job_.mask_down();
-        for (int j = 0; j < job_.width; ++j) {
-            const double gain = row[j] - price - columns[j];
-            if (kept[j * job_.mask_across()]) add_to(sums.objective, j % lanes, row[j]);
-            if (flag(job_.keep, strip.keep[k], i, j)) add_to(sums.gain, j % lanes, gain);
-            else if (!flag(job_.drop, strip.drop[k], i, j)) add_to(sums.gain, j % lanes, std::max(gain, 0.0));
         }
     }
 

@@ -12,11 +12,13 @@ namespace MASKSOLVE_ISA {
 
 template <typename T>
 void solve_groups(const Job& job, Outcome& outcome) {
-    if (job.width <= 4) GroupRun<T, 4>(job, outcome).run();
-    else if (job.width <= 8) GroupRun<T, 8>(job, outcome).run();
-    else if (job.width <= 16) GroupRun<T, 16>(job, outcome).run();
-    else if (job.width <= 32) GroupRun<T, 32>(job, outcome).run();
-    else GroupRun<T, 64>(job, outcome).run();
+    if (job.width == 4) GroupRun<T, 4, 4>(job, outcome).run();
+    else if (job.width < 4) GroupRun<T, 4, 0>(job, outcome).run();
+    else if (job.width == 8) GroupRun<T, 8, 8>(job, outcome).run();
+    else if (job.width < 8) GroupRun<T, 8, 0>(job, outcome).run();
+    else if (job.width <= 16) GroupRun<T, 16, 0>(job, outcome).run();
+    else if (job.width <= 32) GroupRun<T, 32, 0>(job, outcome).run();
+    else GroupRun<T, 64, 0>(job, outcome).run();
 }
 
 template <typename T>

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -15,6 +16,5 @@
 #include <immintrin.h>
 #endif
 
-#include "flow.hpp"
 #include "job.hpp"
 #include "strided.hpp"

@@ -16,6 +16,7 @@
 #include "job.hpp"
 
 namespace masksolve {
+namespace MASKSOLVE_ISA {
 
 struct Bounds {
     int least, most;
@@ -72,7 +73,7 @@ private:
     Bounds rows_, columns_;
     int row_flow_[longest], column_flow_[longest];  // between the hub and the line
     int surplus_[most_nodes];
-    double distance_[most_nodes];
+    double distance_[most_nodes], open_[most_nodes];  // open: infinite once settled
     int parent_[most_nodes];
 
     int hub() const { return height_ + width_; }
@@ -151,15 +152,18 @@ private:
         int in_column[longest] = {};
         surplus_[hub()] = 0;
         for (int i = 0; i < height_; ++i) {
+            std::uint64_t positive = 0, zero = 0;
             for (int j = 0; j < width_; ++j) {
                 const double gain = profit(i, j);
-                const std::uint64_t bit = std::uint64_t{1} << j;
-                const bool flows = gain > 0 || (gain == 0 && is_kept(i, j));
-                kept[i] = flows ? kept[i] | bit : kept[i] & ~bit;
+                positive |= std::uint64_t{gain > 0} << j;
+                zero |= std::uint64_t{gain == 0} << j;
             }
-            kept[i] = (kept[i] | keep[i]) & ~drop[i];
+            kept[i] = ((positive | (zero & kept[i])) | keep[i]) & ~drop[i];
+            for (std::uint64_t bits = kept[i]; bits; bits &= bits - 1) ++in_column[__builtin_ctzll(bits)];
+            row_flow_[i] = line_flow(u[i], count(kept[i]), rows_);
+            zero &= ~(kept[i] | keep[i] | drop[i]);
+            if (zero) fill_ties(i, zero, in_column);
         }
-        for (int i = 0; i < height_; ++i) fill_ties(i, in_column);
         for (int i = 0; i < height_; ++i) {
             const int here = count(kept[i]);
             row_flow_[i] = line_flow(u[i], here, rows_);
@@ -175,18 +179,15 @@ private:
 
     // Entries of profit 0 may flow or not: use them to bring the row to its due, in the columns that
     // hold least so far.
-    void fill_ties(int i, int* in_column) {
-        int missing = line_flow(u[i], count(kept[i]), rows_) - count(kept[i]);
-        for (; missing > 0; --missing) {
-            int best = -1;
-            for (int j = 0; j < width_; ++j)
-                if (!is_kept(i, j) && !is_forced(i, j) && profit(i, j) == 0 &&
-                    (best < 0 || in_column[j] < in_column[best]))
-                    best = j;
-            if (best < 0) break;
+    void fill_ties(int i, std::uint64_t tied, int* in_column) {
+        for (int missing = row_flow_[i] - count(kept[i]); missing > 0 && tied; --missing) {
+            int best = __builtin_ctzll(tied);
+            for (std::uint64_t rest = tied & (tied - 1); rest; rest &= rest - 1)
+                if (in_column[__builtin_ctzll(rest)] < in_column[best]) best = __builtin_ctzll(rest);
+            tied &= ~(std::uint64_t{1} << best);
             kept[i] |= std::uint64_t{1} << best;
+            ++in_column[best];
         }
-        for (int j = 0; j < width_; ++j) in_column[j] += is_kept(i, j);
     }
 
     int next_surplus(int from) const {
@@ -195,52 +196,54 @@ private:
         return -1;
     }
 
-    // Cost of one more unit over the arc from node a to node b, at the present prices; infinite if
-    // there is no such arc or it is full.
-    double arc(int a, int b) const {
-        if (a == hub()) return b < height_ ? hub_row(b) : hub_column(b - height_);
-        if (b == hub()) return a < height_ ? row_hub(a) : column_hub(a - height_);
-        if ((a < height_) == (b < height_)) return infinity;
-        const bool forward = a < height_;
-        const int i = forward ? a : b, j = (forward ? b : a) - height_;
-        if (is_forced(i, j) || is_kept(i, j) == forward) return infinity;
-        return forward ? -profit(i, j) : profit(i, j);
-    }
-    double hub_row(int i) const { return row_flow_[i] < rows_.most ? -u[i] : infinity; }
-    double row_hub(int i) const { return row_flow_[i] > rows_.least ? u[i] : infinity; }
-    double hub_column(int j) const { return column_flow_[j] > columns_.least ? v[j] : infinity; }
-    double column_hub(int j) const { return column_flow_[j] < columns_.most ? -v[j] : infinity; }
-
     // Dijkstra from every node with a surplus to the nearest one with a deficit. Costs are reduced, so
     // not negative but for rounding, which is cut off.
     bool augment() {
-        bool settled[most_nodes] = {};
         for (int node = 0; node < nodes(); ++node) {
-            distance_[node] = surplus_[node] > 0 ? 0 : infinity;
+            distance_[node] = open_[node] = surplus_[node] > 0 ? 0 : infinity;
             parent_[node] = -1;
         }
         for (;;) {
-            int near = -1;
-            for (int node = 0; node < nodes(); ++node)
-                if (!settled[node] && distance_[node] < (near < 0 ? infinity : distance_[near])) near = node;
-            if (near < 0) return false;
+            const int near = static_cast<int>(std::min_element(open_, open_ + nodes()) - open_);
+            if (open_[near] == infinity) return false;
             ++steps;
             if (surplus_[near] < 0) {
                 reprice(distance_[near]);
                 push(near);
                 return true;
             }
-            settled[near] = true;
-            for (int node = 0; node < nodes(); ++node) {
-                if (settled[node]) continue;
-                const double cost = arc(near, node);
-                const double through = distance_[near] + std::max(cost, 0.0);
-                if (through < distance_[node]) {
-                    distance_[node] = through;
-                    parent_[node] = near;
-                }
-            }
+            open_[near] = infinity;
+            if (near < height_) leave_row(near);
+            else if (near < hub()) leave_column(near - height_);
+            else leave_hub();
         }
+    }
+
+    // Over arcs that can carry one more unit, at reduced cost `cost`. A settled node's distance is
+    // at most that of `from`, so it never improves.
+    void relax(int from, int to, double cost) {
+        const double through = distance_[from] + std::max(cost, 0.0);
+        if (through < distance_[to]) {
+            distance_[to] = open_[to] = through;
+            parent_[to] = from;
+        }
+    }
+    void leave_row(int i) {
+        const std::uint64_t full = kept[i] | keep[i] | drop[i];
+        for (int j = 0; j < width_; ++j)
+            if (!(full >> j & 1)) relax(i, height_ + j, -profit(i, j));
+        if (row_flow_[i] > rows_.least) relax(i, hub(), u[i]);
+    }
+    void leave_column(int j) {
+        for (int i = 0; i < height_; ++i)
+            if (is_kept(i, j) && !is_forced(i, j)) relax(height_ + j, i, profit(i, j));
+        if (column_flow_[j] < columns_.most) relax(height_ + j, hub(), -v[j]);
+    }
+    void leave_hub() {
+        for (int i = 0; i < height_; ++i)
+            if (row_flow_[i] < rows_.most) relax(hub(), i, -u[i]);
+        for (int j = 0; j < width_; ++j)
+            if (column_flow_[j] > columns_.least) relax(hub(), height_ + j, v[j]);
     }
 
     // Keeps every reduced cost non-negative and makes the shortest path's zero.
@@ -273,4 +276,5 @@ private:
     }
 };
 
+}  // namespace MASKSOLVE_ISA
 }  // namespace masksolve

@@ -5,11 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "scan.hpp"
 #include "strided.hpp"
 
 namespace masksolve {
 
-enum class Status : int { done, infeasible };
+enum class Status : int { done, infeasible, unfit };  // unfit: a score that is not finite, or too large
 enum class Axis : int { row, column };
 
 struct Job {
@@ -21,7 +22,7 @@ struct Job {
     bool start_is_double = false;
     int height = 0, width = 0;
     int row_least = 0, row_most = 0, column_least = 0, column_most = 0;
-    double largest = 0;                 // no score is larger in magnitude
+    double largest = 0;                 // larger magnitudes, and NaN, are refused
     std::ptrdiff_t first = 0, last = 0;
 
     int grid_axes() const { return scores.ndim - 2; }
@@ -37,6 +38,7 @@ struct Job {
 
 struct Outcome {
     double objective = 0, bound = 0;
+    double largest = 0;                         // largest magnitude that was read
     std::int64_t augmentations = 0, steps = 0;  // steps: nodes taken up by shortest-path searches
     Status status = Status::done;
     std::ptrdiff_t tile = 0;                    // the offending line, if infeasible
@@ -64,15 +66,79 @@ struct Strip {
     Lane scores, mask, keep, drop, rows, columns, start_rows, start_columns;
 };
 
+// Reads the strip once, which brings it into the cache; false if a score is unfit.
+template <typename Bits>
+bool scores_fit(const Job& job, const Strip& strip, Bits limit, Bits& largest) {
+    const std::ptrdiff_t entry = sizeof(Bits), step = strip.scores.step, across = job.across();
+    if (across == entry && step == job.width * entry) {
+        const std::ptrdiff_t shape[] = {job.height, strip.count * job.width}, strides[] = {job.down(), entry};
+        largest = largest_bits<Bits>(strip.scores.place, 2, shape, strides);
+    } else if (step == entry) {
+        const std::ptrdiff_t shape[] = {job.height, job.width, strip.count}, strides[] = {job.down(), across, step};
+        largest = largest_bits<Bits>(strip.scores.place, 3, shape, strides);
+    } else {
+        const std::ptrdiff_t shape[] = {strip.count, job.height, job.width}, strides[] = {step, job.down(), across};
+        largest = largest_bits<Bits>(strip.scores.place, 3, shape, strides);
+    }
+    return largest <= limit;
+}
+
+inline bool scores_fit(const Job& job, const Strip& strip, double& largest) {
+    switch (job.dtype) {
+        case Dtype::f32: {
+            const float limit = static_cast<float>(job.largest);
+            std::uint32_t limit_bits, bits;
+            std::memcpy(&limit_bits, &limit, sizeof limit);
+            const bool fit = scores_fit(job, strip, limit_bits, bits);
+            float value;
+            std::memcpy(&value, &bits, sizeof value);
+            largest = value;
+            return fit;
+        }
+        case Dtype::f64: {
+            std::uint64_t limit_bits, bits;
+            std::memcpy(&limit_bits, &job.largest, sizeof limit_bits);
+            const bool fit = scores_fit(job, strip, limit_bits, bits);
+            std::memcpy(&largest, &bits, sizeof bits);
+            return fit;
+        }
+        case Dtype::f16: {
+            std::uint16_t bits;
+            const bool fit = scores_fit<std::uint16_t>(job, strip, 0x7bff, bits);
+            largest = from_f16(bits);
+            return fit;
+        }
+        case Dtype::bf16: {
+            const float limit = static_cast<float>(job.largest);
+            std::uint32_t limit_bits;
+            std::memcpy(&limit_bits, &limit, sizeof limit);
+            std::uint16_t bits;
+            const bool fit = scores_fit(job, strip, static_cast<std::uint16_t>(limit_bits >> 16), bits);
+            largest = from_bf16(bits);
+            return fit;
+        }
+        default:  // integers, whose magnitudes are known
+            largest = job.largest;
+            return true;
+    }
+}
+
 template <typename F>
-void for_each_strip(const Job& job, F work) {
+void for_each_strip(const Job& job, Outcome& outcome, F work) {
     const int axes = job.grid_axes();
     const std::ptrdiff_t length = job.scores.shape[axes - 1];
-    for (std::ptrdiff_t tile = job.first; tile < job.last;) {
+    for (std::ptrdiff_t tile = job.first; tile < job.last && outcome.status == Status::done;) {
         const std::ptrdiff_t count = std::min(length - tile % length, job.last - tile);
         auto lane = [&](const Strided& array) { return Lane(array, tile, axes); };
-        work(Strip{tile, count, lane(job.scores), lane(job.mask), lane(job.keep), lane(job.drop), lane(job.rows),
-                   lane(job.columns), lane(job.start_rows), lane(job.start_columns)});
+        const Strip strip{tile, count, lane(job.scores), lane(job.mask), lane(job.keep), lane(job.drop), lane(job.rows),
+                          lane(job.columns), lane(job.start_rows), lane(job.start_columns)};
+        double largest = 0;
+        if (!scores_fit(job, strip, largest)) {
+            outcome.status = Status::unfit;
+            return;
+        }
+        outcome.largest = std::max(outcome.largest, largest);
+        work(strip);
         tile += count;
     }
 }

@@ -18,25 +18,15 @@ inline Bits magnitude_bits(const char* data) {
     return bits & (static_cast<Bits>(~Bits{0}) >> 1);
 }
 
+// The largest of `count` values side by side; compiled for several instruction sets.
+std::uint16_t largest_in_run(const char* data, std::ptrdiff_t count, std::uint16_t least);
+std::uint32_t largest_in_run(const char* data, std::ptrdiff_t count, std::uint32_t least);
+std::uint64_t largest_in_run(const char* data, std::ptrdiff_t count, std::uint64_t least);
+
 template <typename Bits>
 inline Bits largest_bits(const char* data, std::ptrdiff_t stride, std::ptrdiff_t count) {
+    if (stride == static_cast<std::ptrdiff_t>(sizeof(Bits))) return largest_in_run(data, count, Bits{0});
     Bits largest = 0;
-    if (stride == static_cast<std::ptrdiff_t>(sizeof(Bits))) {
-        constexpr int lanes = 128 / sizeof(Bits);
-        Bits lane[lanes] = {};
-        std::ptrdiff_t i = 0;
-        for (; i + lanes <= count; i += lanes)
-            for (int l = 0; l < lanes; ++l) {
-                const Bits value = magnitude_bits<Bits>(data + (i + l) * sizeof(Bits));
-                lane[l] = value > lane[l] ? value : lane[l];
-            }
-        for (; i < count; ++i) {
-            const Bits value = magnitude_bits<Bits>(data + i * sizeof(Bits));
-            largest = value > largest ? value : largest;
-        }
-        for (int l = 0; l < lanes; ++l) largest = lane[l] > largest ? lane[l] : largest;
-        return largest;
-    }
     for (std::ptrdiff_t i = 0; i < count; ++i) {
         const Bits value = magnitude_bits<Bits>(data + i * stride);
         largest = value > largest ? value : largest;

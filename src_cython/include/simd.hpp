@@ -9,9 +9,17 @@
 #include <limits>
 #include <type_traits>
 
-#if defined(__x86_64__) || defined(__i386__)
+// Width of x86's registers that may be used; 0 elsewhere. The compiler's own macros do not follow a pragma
+// that changes the instruction set half-way through a file.
+#if defined(__x86_64__)
 #include <immintrin.h>
+#define MASKSOLVE_X86_BYTES MASKSOLVE_VECTOR_BYTES
+#else
+#define MASKSOLVE_X86_BYTES 0
 #endif
+
+// Before a loop whose few rounds have constant bounds, so that indices and tables become constants.
+#define MASKSOLVE_UNROLL _Pragma("GCC unroll 16")
 
 namespace masksolve {
 namespace MASKSOLVE_ISA {
@@ -31,20 +39,20 @@ using Vector = typename VectorType<T, L>::type;
 template <typename I, int L>
 inline std::uint64_t lane_bits(Vector<I, L> mask) {
     constexpr int bytes = L * sizeof(I);
-#if defined(__AVX512F__) && defined(__AVX512DQ__)
+#if MASKSOLVE_X86_BYTES >= 64
     if constexpr (bytes == 64) {
         const __m512i whole = (__m512i)mask;
         return sizeof(I) == 4 ? static_cast<std::uint64_t>(_mm512_movepi32_mask(whole))
                               : static_cast<std::uint64_t>(_mm512_movepi64_mask(whole));
     }
 #endif
-#if defined(__AVX__)
+#if MASKSOLVE_X86_BYTES >= 32
     if constexpr (bytes == 32) {
         return sizeof(I) == 4 ? static_cast<unsigned>(_mm256_movemask_ps((__m256)mask))
                               : static_cast<unsigned>(_mm256_movemask_pd((__m256d)mask));
     }
 #endif
-#if defined(__SSE2__)
+#if MASKSOLVE_X86_BYTES >= 16
     if constexpr (bytes == 16) {
         return sizeof(I) == 4 ? static_cast<unsigned>(_mm_movemask_ps((__m128)mask))
                               : static_cast<unsigned>(_mm_movemask_pd((__m128d)mask));
@@ -67,6 +75,40 @@ inline Vector<T, L> shuffle(Vector<T, L> a, Vector<T, L> b, Vector<Integer<T>, L
 #endif
 }
 
+// L values of another type. The first forms are single instructions that compilers do not find by themselves.
+template <typename T, int L, typename From>
+inline Vector<T, L> widen_lanes(const From* from) {
+#if MASKSOLVE_X86_BYTES >= 32
+    if constexpr (std::is_same_v<T, double> && std::is_same_v<From, float> && L == 4) {
+        return (Vector<T, L>)_mm256_cvtps_pd(_mm_loadu_ps(from));
+    } else if constexpr (std::is_same_v<T, std::int64_t> && std::is_same_v<From, char> && L == 4) {
+        return (Vector<T, L>)_mm256_cvtepi8_epi64(_mm_loadu_si32(from));
+    } else
+#endif
+        return __builtin_convertvector(*reinterpret_cast<const typename VectorType<From, L>::unaligned*>(from),
+                                       Vector<T, L>);
+}
+
+template <typename T, int L>
+inline Vector<T, L> select_lanes(Vector<Integer<T>, L> mask, Vector<T, L> yes, Vector<T, L> no) {
+    if constexpr (L * sizeof(T) == 64) {  // GCC 12 fails on the conditional form of this width
+        using Bits = Vector<Integer<T>, L>;
+        return (Vector<T, L>)((mask & (Bits)yes) | (~mask & (Bits)no));
+    } else {
+        return mask ? yes : no;
+    }
+}
+
+template <typename T, int L>
+inline Vector<T, L> positive_lanes(Vector<T, L> x) {
+#if MASKSOLVE_X86_BYTES >= 32
+    if constexpr (std::is_same_v<T, double> && L == 4) {
+        return (Vector<T, L>)_mm256_max_pd((__m256d)x, _mm256_setzero_pd());
+    } else
+#endif
+        return x > Vector<T, L>{} ? x : Vector<T, L>{};
+}
+
 template <typename T, int P>
 struct Pack {
     static constexpr int most_lanes = MASKSOLVE_VECTOR_BYTES / static_cast<int>(sizeof(T));
@@ -87,9 +129,7 @@ struct Pack {
     template <typename From>
     static Pack convert(const From* from) {
         Pack x;
-        for (int k = 0; k < K; ++k)
-            x.part[k] = __builtin_convertvector(
-                *reinterpret_cast<const typename VectorType<From, L>::unaligned*>(from + k * L), V);
+        for (int k = 0; k < K; ++k) x.part[k] = widen_lanes<T, L>(from + k * L);
         return x;
     }
     void store(T* to) const {
@@ -112,6 +152,9 @@ struct Pack {
     friend Pack operator|(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x | y; }); }
     friend Pack least(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x < y ? x : y; }); }
     friend Pack most(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x > y ? x : y; }); }
+    friend Pack positive_part(Pack a) {
+        return each(a, a, [](V x, V) { return positive_lanes<T, L>(x); });
+    }
 
     friend Mask operator<(Pack a, Pack b) { return compare(a, b, [](V x, V y) { return x < y; }); }
     friend Mask operator>(Pack a, Pack b) { return compare(a, b, [](V x, V y) { return x > y; }); }
@@ -120,7 +163,7 @@ struct Pack {
 
     friend Pack select(Mask mask, Pack yes, Pack no) {
         Pack x;
-        for (int k = 0; k < K; ++k) x.part[k] = mask.part[k] ? yes.part[k] : no.part[k];
+        for (int k = 0; k < K; ++k) x.part[k] = select_lanes<T, L>(mask.part[k], yes.part[k], no.part[k]);
         return x;
     }
     // Bit k of the answer: lane k of a mask.

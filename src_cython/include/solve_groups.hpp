@@ -12,17 +12,18 @@
 namespace masksolve {
 namespace MASKSOLVE_ISA {
 
-template <typename T, int P>
+// `Width`: the groups' length as a constant, or 0.
+template <typename T, int P, int Width>
 class GroupRun {
 public:
     GroupRun(const Job& job, Outcome& outcome)
         : job_(job), outcome_(outcome), certifier_(job), load_(loader<T>(job.dtype)) {}
 
     void run() {
-        for_each_strip(job_, [&](const Strip& strip) {
+        for_each_strip(job_, outcome_, [&](const Strip& strip) {
             const bool native = std::is_same_v<T, float> && job_.dtype == Dtype::f32;
             upright_ = native && strip.scores.step == 4 && strip.mask.step == 1;
-            lying_ = native && P == 4 && job_.width == 4 && job_.across() == 4 && strip.scores.step == 16 &&
+            lying_ = native && P == 4 && width() == 4 && job_.across() == 4 && strip.scores.step == 16 &&
                      job_.mask_across() == 1 && strip.mask.step == 4;
             for (std::ptrdiff_t k = 0; k < strip.count; k += segment)
                 solve_segment(strip, k, static_cast<int>(std::min<std::ptrdiff_t>(segment, strip.count - k)));
@@ -36,6 +37,8 @@ private:
     using I = Integer<T>;
     using V = Vector<T, L>;
     using Flags = Vector<I, L>;
+
+    int width() const { return Width ? Width : job_.width; }
 
     const Job& job_;
     Outcome& outcome_;
@@ -55,8 +58,7 @@ private:
         for (int g = 0; g < count; g += L) batch(strip, k + g, std::min(L, count - g), prices + g);
         write_group_prices(strip, k, count, prices);
         if (upright_) certifier_.add_upright_groups(strip, k, count, prices);
-        else if (job_.width == P) certifier_.template add_groups<P>(strip, k, count, prices);
-        else certifier_.add_groups(strip, k, count, prices);
+        else certifier_.template add_groups<Width>(strip, k, count, prices);
     }
 
     inline __attribute__((always_inline)) void batch(const Strip& strip, std::ptrdiff_t k, int count, T* prices) {
@@ -72,32 +74,47 @@ private:
 
     inline __attribute__((always_inline)) void read(const Strip& strip, std::ptrdiff_t k, int count, bool lying, bool upright, Batch& work) const {
         const char* first = strip.scores[k];
-        if (lying) {
-            if constexpr (P == 4) load_quads<T, L>(reinterpret_cast<const T*>(first), work.entries);
-        } else if (upright) {
+        if constexpr (P == 4)
+            if (lying) return load_quads<T, L>(reinterpret_cast<const T*>(first), work.entries);
+        if (upright) {
             for (int j = 0; j < P; ++j) work.entries[j] = V{} - std::numeric_limits<T>::infinity();
-            for (int j = 0; j < job_.width; ++j)
+            for (int j = 0; j < width(); ++j)
                 work.entries[j] = *reinterpret_cast<const typename VectorType<T, L>::unaligned*>(first + j * job_.across());
         } else {
+            read_apart(strip, k, count, work);
+        }
+    }
+
+    // Groups anywhere: each one's entries in a row, then transposed.
+    void read_apart(const Strip& strip, std::ptrdiff_t k, int count, Batch& work) const {
+        constexpr bool blocks = P >= L;
+        if (blocks && count == L && width() == P && std::is_same_v<T, float> && job_.dtype == Dtype::f32 &&
+            job_.across() == sizeof(float)) {
+            for (int j = 0; j < P; j += L)
+                for (int g = 0; g < L && j + g < P; ++g)
+                    std::memcpy(&work.entries[j + g], strip.scores[k + g] + j * sizeof(float), sizeof(V));
+        } else {
             alignas(64) T group[L][P] = {};
-            for (int g = 0; g < count; ++g) load_(strip.scores[k + g], job_.across(), job_.width, group[g]);
-            for (int g = 0; g < L; ++g)
-                for (int j = job_.width; j < P; ++j) group[g][j] = -std::numeric_limits<T>::infinity();
-            if constexpr (P >= L) {
-                for (int j = 0; j < P; j += L) {
-                    for (int g = 0; g < L; ++g) std::memcpy(&work.entries[j + g], &group[g][j], sizeof(V));
-                    swap_blocks<L / 2, T, L>(&work.entries[j]);
-                }
-            } else {
+            for (int g = 0; g < L; ++g) {
+                if (g < count) load_(strip.scores[k + g], job_.across(), width(), group[g]);
+                for (int j = width(); j < P; ++j) group[g][j] = -std::numeric_limits<T>::infinity();
+            }
+            if constexpr (!blocks) {
                 for (int j = 0; j < P; ++j)
                     for (int g = 0; g < L; ++g) work.entries[j][g] = group[g][j];
+                return;
             }
+            for (int j = 0; j < P; j += L)
+                for (int g = 0; g < L && j + g < P; ++g) std::memcpy(&work.entries[j + g], &group[g][j], sizeof(V));
         }
+        if constexpr (blocks)
+            for (int j = 0; j < P; j += L) swap_blocks<L / 2, T, L>(&work.entries[j]);
     }
 
     inline __attribute__((always_inline)) void choose(Batch& work) const {
         constexpr int half = P / 2;
         V a[half], b[half], nth, next;
+        MASKSOLVE_UNROLL
         for (int j = 0; j < half; ++j) {
             a[j] = work.entries[j];
             b[j] = work.entries[j + half];
@@ -106,19 +123,20 @@ private:
         sort_descending<half>(b);
         neighbours_of_two<half>(a, b, job_.row_most, nth, next);
         const bool at_most = job_.row_least < job_.row_most;
-        const Flags positive = nth > V{};
-        work.price = at_most ? (positive ? nth : V{}) : nth;
+        work.price = at_most ? (nth > V{} ? nth : V{}) : nth;
         Flags held{};
-        for (int j = 0; j < job_.width; ++j) {
-            work.kept[j] = work.entries[j] > work.price;
+        MASKSOLVE_UNROLL
+        for (int j = 0; j < width(); ++j) {
+            work.kept[j] = work.entries[j] >= nth;
+            if (at_most) work.kept[j] &= work.entries[j] > V{};
             held -= work.kept[j];
         }
-        Flags missing = I(job_.row_most) - held;
-        if (at_most) missing &= positive;
-        for (int j = 0; j < job_.width; ++j) {
-            const Flags taken = (work.entries[j] == work.price) & (missing > 0);
-            work.kept[j] |= taken;
-            missing += taken;
+        Flags surplus = held - I(job_.row_most);
+        if (lane_bits<I, L>(surplus > 0) == 0) return;
+        for (int j = width() - 1; j >= 0; --j) {
+            const Flags dropped = (work.entries[j] == nth) & (surplus > 0);
+            work.kept[j] &= ~dropped;
+            surplus += dropped;
         }
     }
 
@@ -132,16 +150,18 @@ private:
     inline __attribute__((always_inline)) void write_masks(const Strip& strip, std::ptrdiff_t k, int count, bool lying, bool upright,
                      const Batch& work) const {
         if (upright) {
-            for (int j = 0; j < job_.width; ++j) {
+            for (int j = 0; j < width(); ++j) {
                 const std::uint64_t bits = lane_bits<I, L>(work.kept[j]);
                 char* to = strip.mask[k] + j * job_.mask_across();
                 for (int g = 0; g < L; g += 8) std::memcpy(to + g, &mask_bytes[bits >> g & 255], L < 8 ? L : 8);
             }
             return;
         }
-        for (int j = 0; j < job_.width; j += 4) {
+        MASKSOLVE_UNROLL
+        for (int j = 0; j < width(); j += 4) {
             Flags bytes{};
-            for (int q = 0; q < 4 && j + q < job_.width; ++q) bytes |= work.kept[j + q] & (I{1} << (8 * q));
+            MASKSOLVE_UNROLL
+            for (int q = 0; q < 4 && j + q < width(); ++q) bytes |= work.kept[j + q] & (I{1} << (8 * q));
             if (lying) {
                 store_words<I, L>(in_order<I, L>(bytes), strip.mask[k]);
                 continue;
@@ -149,9 +169,9 @@ private:
             for (int g = 0; g < count; ++g) {
                 char* to = strip.mask[k + g] + j * job_.mask_across();
                 const auto word = static_cast<std::uint32_t>(bytes[g]);
-                if (job_.mask_across() == 1 && j + 4 <= job_.width) std::memcpy(to, &word, 4);
+                if (job_.mask_across() == 1 && j + 4 <= width()) std::memcpy(to, &word, 4);
                 else
-                    for (int q = 0; q < 4 && j + q < job_.width; ++q)
+                    for (int q = 0; q < 4 && j + q < width(); ++q)
                         to[q * job_.mask_across()] = static_cast<char>(word >> (8 * q) & 1);
             }
         }

@@ -12,10 +12,10 @@ template <typename T, int M>
 class SmallTileRun {
 public:
     SmallTileRun(const Job& job, Outcome& outcome)
-        : job_(job), outcome_(outcome), certifier_(job), load_(loader<T>(job.dtype)), scale_(scale_for<T>(job.largest)) {}
+        : job_(job), outcome_(outcome), certifier_(job), load_(loader<T>(job.dtype)) {}
 
     void run() {
-        for_each_strip(job_, [&](const Strip& strip) {
+        for_each_strip(job_, outcome_, [&](const Strip& strip) {
             for (std::ptrdiff_t k = 0; k < strip.count; k += segment)
                 solve_segment(strip, k, static_cast<int>(std::min<std::ptrdiff_t>(segment, strip.count - k)));
         });
@@ -31,7 +31,6 @@ private:
     Outcome& outcome_;
     Certifier certifier_;
     Loader<T> load_;
-    T scale_;
     Kernel kernel_;
 
     void solve_segment(const Strip& strip, std::ptrdiff_t k, int count) {
@@ -41,30 +40,21 @@ private:
             batch(strip, k + g, std::min(L, count - g), u + g, v + g);
             if (job_.row_least == 0) shrinking |= shrinking_tiles() << g;
         }
+        if (count < segment) shrinking &= (std::uint64_t{1} << count) - 1;
+        for (; shrinking; shrinking &= shrinking - 1) {
+            const int g = __builtin_ctzll(shrinking);
+            shrink(strip, k + g, u[g], v[g]);
+        }
         for (int g = 0; g < count && job_.rows.data != nullptr; ++g) {
             write_prices(job_.rows, strip.rows[k + g], M, u[g]);
             write_prices(job_.columns, strip.columns[k + g], M, v[g]);
         }
-        if (count < segment) shrinking &= (std::uint64_t{1} << count) - 1;
-        int done = 0;
-        for (; shrinking; shrinking &= shrinking - 1) {
-            const int g = __builtin_ctzll(shrinking);
-            certifier_.template add<M, M>(strip, k + done, g - done, u[done], v[done], M);
-            shrink(strip, k + g, u[g], v[g]);
-            done = g + 1;
-        }
-        certifier_.template add<M, M>(strip, k + done, count - done, u[done], v[done], M);
+        certifier_.template add<M, M>(strip, k, count, u[0], v[0], M);
     }
 
     void batch(const Strip& strip, std::ptrdiff_t k, int count, T (*u)[M], T (*v)[M]) {
         read(strip, k, count);
-        if (scale_ != 1)
-            for (auto& row : kernel_.s)
-                for (auto& entry : row) entry *= scale_;
         kernel_.solve(job_.row_most);
-        const T unscale = 1 / scale_;
-        if (scale_ != 1)
-            for (int i = 0; i < M; ++i) kernel_.u[i] *= unscale, kernel_.v[i] *= unscale;
         spread(kernel_.u, u);
         spread(kernel_.v, v);
         write_masks(strip, k, count);
@@ -79,13 +69,17 @@ private:
                 return;
             }
         }
+        const bool native = std::is_same_v<T, float> && job_.dtype == Dtype::f32;
         alignas(64) T lanes[M][M][L] = {};
         for (int l = 0; l < L; ++l) {
             const int g = quad_of<L>(l);
             if (g >= count) continue;
             for (int i = 0; i < M; ++i) {
                 T row[M];
-                load_(strip.scores[k + g] + i * job_.down(), job_.across(), M, row);
+                const char* from = strip.scores[k + g] + i * job_.down();
+                if (native)
+                    for (int j = 0; j < M; ++j) std::memcpy(&row[j], from + j * job_.across(), sizeof(T));
+                else load_(from, job_.across(), M, row);
                 for (int j = 0; j < M; ++j) lanes[i][j][l] = row[j];
             }
         }
@@ -127,11 +121,11 @@ private:
         return tiles;
     }
 
-    void shrink(const Strip& strip, std::ptrdiff_t k, const T* u, const T* v) {
+    void shrink(const Strip& strip, std::ptrdiff_t k, T* u, T* v) {
         const char* mask = strip.mask[k];
         std::uint64_t kept[M];
         for (int i = 0; i < M; ++i) kept[i] = read_bits(job_.mask, mask, i, M);
-        shrink_by_flow(job_, strip, k, u, v, kept, certifier_, outcome_);
+        shrink_by_flow(job_, strip, k, kept, outcome_, u, v);
     }
 };
 

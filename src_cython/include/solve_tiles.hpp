@@ -7,41 +7,27 @@
 namespace masksolve {
 namespace MASKSOLVE_ISA {
 
-// More rounds leave fewer paths to search; these balance the two.
-constexpr int cold_rounds(int side) { return side <= 16 ? 3 : 4; }
-constexpr int warm_rounds = 1;
+// Rounds of the dual warm start: more of them leave fewer paths to search; these balance the two.
+constexpr int cold_rounds = 3, warm_rounds = 1;
 
 template <typename T, int P>
 void solve_by_kernel(const Job& job, Outcome& outcome) {
     const int m = job.height;
-    const bool warm = job.start_columns.data != nullptr;
-    const T scale = scale_for<T>(job.largest), unscale = 1 / scale;
     const Loader<T> load = loader<T>(job.dtype);
     Certifier certifier(job);
     TileKernel<T, P> kernel(m, job.row_most);
-    auto shrinks = [&] {
-        return *std::min_element(kernel.u, kernel.u + m) + *std::min_element(kernel.v, kernel.v + m) < 0;
-    };
-    for_each_strip(job, [&](const Strip& strip) {
+    for_each_strip(job, outcome, [&](const Strip& strip) {
         for (std::ptrdiff_t k = 0; k < strip.count; ++k) {
-            load_tile<T, P>(job, strip.scores[k], load, scale, kernel.s);
-            if (warm) {
-                read_prices(job, job.start_columns, strip.start_columns[k], m, kernel.v);
-                for (int j = 0; j < m; ++j) kernel.v[j] *= scale;
-            }
-            kernel.solve(warm ? warm_rounds : cold_rounds(P), warm);
-            if (scale != 1)
-                for (int i = 0; i < m; ++i) kernel.u[i] *= unscale, kernel.v[i] *= unscale;
+            load_tile<T, P>(job, strip.scores[k], load, kernel.s);
+            const bool warm = job.start_columns.data != nullptr &&
+                              read_prices(job, job.start_columns, strip.start_columns[k], m, outcome.largest, kernel.v);
+            kernel.solve(warm ? warm_rounds : cold_rounds, warm);
             std::uint64_t kept[P];
             for (int i = 0; i < m; ++i) kept[i] = kernel.kept(i);
-            if (job.row_least == 0) {
-                if (shrinks()) {
-                    shrink_by_flow(job, strip, k, kernel.u, kernel.v, kept, certifier, outcome);
-                    continue;
-                }
-                shift_non_negative(kernel.u, kernel.v, m);
-            }
-            for (int i = 0; i < m; ++i) write_bits<P>(job, strip.mask[k], i, kept[i]);
+            if (job.row_least == 0 && !kernel.make_prices_non_negative())
+                shrink_by_flow(job, strip, k, kept, outcome, kernel.u, kernel.v);
+            else
+                for (int i = 0; i < m; ++i) write_bits<P>(job, strip.mask[k], i, kept[i]);
             write_prices(job.rows, strip.rows[k], m, kernel.u);
             write_prices(job.columns, strip.columns[k], m, kernel.v);
             if (m == P) certifier.template add<P, P>(strip, k, 1, kernel.u, kernel.v, P);

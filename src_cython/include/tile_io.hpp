@@ -10,26 +10,28 @@
 namespace masksolve {
 namespace MASKSOLVE_ISA {
 
-// The tile's scores, scaled, into a P-by-P array; rows and columns beyond m are left alone.
+// The tile's scores into a P-by-P array; rows and columns beyond m are left alone.
 template <typename T, int P>
-void load_tile(const Job& job, const char* from, Loader<T> load, T scale, T (*to)[P]) {
+void load_tile(const Job& job, const char* from, Loader<T> load, T (*to)[P]) {
     const int m = job.height;
     if (m == P && std::is_same_v<T, float> && job.dtype == Dtype::f32 && job.across() == sizeof(float)) {
         for (int i = 0; i < P; ++i) std::memcpy(to[i], from + i * job.down(), P * sizeof(float));
     } else {
         for (int i = 0; i < m; ++i) load(from + i * job.down(), job.across(), m, to[i]);
     }
-    if (scale == 1) return;
-    for (int i = 0; i < m; ++i)
-        for (int j = 0; j < m; ++j) to[i][j] *= scale;
 }
 
+// False, and nothing of use in `to`, if a price is so far off the scores that rounding would drown them.
 template <typename T>
-void read_prices(const Job& job, const Strided& array, const char* from, int count, T* to) {
+bool read_prices(const Job& job, const Strided& array, const char* from, int count, double largest, T* to) {
     const std::ptrdiff_t stride = array.strides[array.ndim - 1];
-    for (int k = 0; k < count; ++k)
+    bool useful = true;
+    for (int k = 0; k < count; ++k) {
         to[k] = static_cast<T>(job.start_is_double ? *reinterpret_cast<const double*>(from + k * stride)
                                                    : *reinterpret_cast<const float*>(from + k * stride));
+        useful &= std::abs(to[k]) <= 16 * largest;
+    }
+    return useful;
 }
 
 template <typename T>
@@ -69,23 +71,6 @@ inline void write_bits(const Job& job, char* tile, int i, std::uint64_t bits) {
     if (job.mask_across() == 1)
         for (; j + 8 <= job.width; j += 8) std::memcpy(to + j, &mask_bytes[bits >> j & 255], 8);
     for (; j < job.width; ++j) to[j * job.mask_across()] = bits >> j & 1;
-}
-
-// A power of two that keeps sums of prices and scores far from overflow in T.
-template <typename T>
-T scale_for(double largest) {
-    return sizeof(T) == 4 && largest > 0x1p96 ? static_cast<T>(0x1p-64) : T{1};
-}
-
-// For at-most constraints: u + c and v - c are the same prices for entries; make both non-negative.
-template <typename T>
-void shift_non_negative(T* u, T* v, int m) {
-    const T low_u = *std::min_element(u, u + m), low_v = *std::min_element(v, v + m);
-    const T shift = low_u < 0 ? -low_u : (low_v < 0 ? low_v : T{0});
-    for (int i = 0; i < m; ++i) {
-        u[i] = std::max(u[i] + shift, T{0});
-        v[i] = std::max(v[i] - shift, T{0});
-    }
 }
 
 }  // namespace MASKSOLVE_ISA

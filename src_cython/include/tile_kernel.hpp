@@ -9,6 +9,7 @@
 // they prove the mask optimal.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 
 #include "order_statistics.hpp"
@@ -48,6 +49,24 @@ public:
         }
         keep_rows();
         while (excess_) augment();
+    }
+
+    // Turns the prices into ones that prove the mask optimal among those that keep at most n, all of them
+    // non-negative; false if there are none, and then only v is. The least v >= 0 that bounds the dropped entries
+    // leaves u largest.
+    bool make_prices_non_negative() {
+        const T low_u = *std::min_element(u, u + m_), low_v = *std::min_element(v, v + m_);
+        if (low_u + low_v >= 0) {
+            const T shift = low_u < 0 ? -low_u : low_v < 0 ? low_v : T{0};
+            for (int i = 0; i < m_; ++i) {
+                u[i] = std::max(u[i] + shift, T{0});
+                v[i] = std::max(v[i] - shift, T{0});
+            }
+            return true;
+        }
+        std::fill_n(v, P, T{0});
+        for (int round = 0; round <= m_ && raise_prices(); ++round) {}
+        return *std::min_element(u, u + m_) >= 0;
     }
 
     std::uint64_t kept(int i) const {
@@ -106,6 +125,24 @@ private:
         held = Mask::load(in_column_);
         excess_ = (held > Mask::all(n_)).bits() & valid_;
         deficit_ = (held < Mask::all(n_)).bits() & valid_;
+    }
+
+    // u as large as the kept entries allow, then v as large as the dropped ones demand; whether v rose.
+    bool raise_prices() {
+        Row most_u = Row::all(infinity);
+        for (int j = 0; j < m_; ++j) {
+            const Row rest = Row::load(t_[j]) - Row::all(v[j]);
+            most_u = least(most_u, select(kept_in_column(j), rest, Row::all(infinity)));
+        }
+        most_u.store(u);
+        const Row before = Row::load(v);
+        Row least_v = before;
+        for (int i = 0; i < m_; ++i) {
+            const Row rest = Row::load(s[i]) - Row::all(u[i]);
+            least_v = most(least_v, select(kept_in_row(i), Row::all(-infinity), rest));
+        }
+        least_v.store(v);
+        return ((least_v > before).bits() & valid_) != 0;
     }
 
     void set_kept(int i, std::uint64_t bits) {

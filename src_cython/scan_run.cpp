@@ -1,0 +1,47 @@
+#include "scan.hpp"
+
+#include <type_traits>
+
+#include "dispatch.hpp"
+
+// The loader picks the version for the processor before a sanitizer is ready for it.
+#if MASKSOLVE_WIDE && !defined(__SANITIZE_ADDRESS__)
+#define MASKSOLVE_CLONES __attribute__((target_clones("avx2", "default")))
+#else
+#define MASKSOLVE_CLONES
+#endif
+
+namespace masksolve {
+
+// Magnitudes have no sign bit, so they compare as signed integers, for which there are vector instructions.
+template <typename Bits>
+static inline __attribute__((always_inline)) Bits largest_magnitude(const char* data, std::ptrdiff_t count, Bits least) {
+    using Signed = std::make_signed_t<Bits>;
+    constexpr int lanes = 128 / sizeof(Bits);
+    Signed lane[lanes] = {};
+    Signed largest = static_cast<Signed>(least);
+    std::ptrdiff_t i = 0;
+    for (; i + lanes <= count; i += lanes)
+        for (int l = 0; l < lanes; ++l) {
+            const auto value = static_cast<Signed>(magnitude_bits<Bits>(data + (i + l) * sizeof(Bits)));
+            lane[l] = value > lane[l] ? value : lane[l];
+        }
+    for (; i < count; ++i) {
+        const auto value = static_cast<Signed>(magnitude_bits<Bits>(data + i * sizeof(Bits)));
+        largest = value > largest ? value : largest;
+    }
+    for (int l = 0; l < lanes; ++l) largest = lane[l] > largest ? lane[l] : largest;
+    return static_cast<Bits>(largest);
+}
+
+MASKSOLVE_CLONES std::uint16_t largest_in_run(const char* data, std::ptrdiff_t count, std::uint16_t least) {
+    return largest_magnitude(data, count, least);
+}
+MASKSOLVE_CLONES std::uint32_t largest_in_run(const char* data, std::ptrdiff_t count, std::uint32_t least) {
+    return largest_magnitude(data, count, least);
+}
+MASKSOLVE_CLONES std::uint64_t largest_in_run(const char* data, std::ptrdiff_t count, std::uint64_t least) {
+    return largest_magnitude(data, count, least);
+}
+
+}  // namespace masksolve
