@@ -550,6 +550,21 @@ def test_a_small_gap_is_no_proof_for_a_heuristic(fake: Any) -> None:
         assert result.status is status
 
 
+def test_a_closed_gap_is_a_proof_whoever_found_the_mask(fake: Any) -> None:
+    class Heuristic(Fake):
+        exact = False
+
+    fake(Heuristic)
+    scores = np.tile(0.1 + 0.9 * np.eye(8), (3, 2, 2))
+    result = ms.solve(scores, "1:8-T", backend="fake")
+    assert result.bound - result.objective <= 1e-14 * result.objective
+    assert result.status is ms.Status.OPTIMAL
+    constant = ms.solve(np.full((8, 8), 0.3), "2:4-T", backend="greedy", bound=True)
+    assert constant.status is ms.Status.OPTIMAL
+    unproven = ms.solve(np.full((8, 8), 0.3), "2:4-T", backend="greedy")
+    assert unproven.status is ms.Status.FEASIBLE
+
+
 def test_no_bound_is_no_proof(fake: Any) -> None:
     fake(NoBound)
     result = ms.solve(np.ones((8, 8)), "2:4-T", backend="fake")

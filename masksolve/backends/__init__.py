@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import importlib
+import inspect
 import sys
-from collections.abc import Mapping
-from importlib.metadata import EntryPoint, entry_points
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import EntryPoint, distributions
 from typing import Any, NamedTuple
 
 from ..errors import BackendRefusedError, BackendUnavailableError
@@ -21,17 +23,37 @@ _BUILT_IN = {
     "greedy": "masksolve.backends.greedy:Greedy",
     "cover": "masksolve.backends.cover:Cover",
     "enumerate": "masksolve.backends.enumeration:Enumerate",
+    "entropic": "masksolve.backends.entropic:Entropic",
     "highs": "masksolve.backends.highs:Highs",
     "ortools": "masksolve.backends.ortools:Ortools",
     "networkx": "masksolve.backends.networkx:Networkx",
 }
 
+_offered: dict[str, type[Backend]] = {}
+
 
 class BackendInfo(NamedTuple):
-    """One line of `backends`: what a backend is, and why it cannot run here (or None)."""
+    """What a backend is, and why it cannot run here.
+
+    Attributes
+    ----------
+    name : str
+        What callers write in ``backend=``.
+    exact : bool or None
+        Whether it claims optimal masks; None if it could not be loaded.
+    runs : str
+        Patterns, constraints and forced choices that it can run, in words.
+    guarantee : str
+        What it promises, in words.
+    options : mapping
+        Its options and their defaults.
+    unavailable : str or None
+        Why it cannot run here, with the remedy; None if it is installed and ready.
+    """
 
     name: str
     exact: bool | None
+    runs: str
     guarantee: str
     options: Mapping[str, Any]
     unavailable: str | None
@@ -39,6 +61,8 @@ class BackendInfo(NamedTuple):
 
 def backends() -> list[BackendInfo]:
     """Every known backend, built in or plugged in; nothing is solved.
+
+    A plug-in that cannot be loaded is listed with the reason and disturbs no other.
 
     Examples
     --------
@@ -50,31 +74,32 @@ def backends() -> list[BackendInfo]:
 
 def names() -> list[str]:
     """Names of the known backends, without importing them."""
-    plugged = sorted({entry.name for entry in _plug_ins()} - set(_BUILT_IN))
-    return [*_BUILT_IN, *plugged]
+    plugged = {*_offered, *(entry.name for entry in _plug_ins())}
+    return [*_BUILT_IN, *sorted(plugged - set(_BUILT_IN))]
 
 
 def select(name: str, problem: MaskProblem, options: Mapping[str, Any]) -> tuple[Backend, str]:
-    """The backend to run and why it was chosen; an explicit name never falls back.
+    """Find the backend to run and say why it was chosen; an explicit name never falls back.
 
     Raises
     ------
     TypeError
         If ``name`` is not a string or an option is unknown.
     ValueError
-        If no backend has this name, or an option's value is bad.
+        If no backend or more than one has this name, or an option's value is bad.
     BackendUnavailableError
-        If a package that it needs is missing.
+        If it could not be loaded, or a package that it needs is missing.
     BackendRefusedError
         If it cannot run this problem.
     """
     if not isinstance(name, str):
         raise TypeError(f"backend must be a name, one of {['auto', *names()]}; got {name!r}")
-    reason = "asked for by name"
     if name == "auto":
-        name, reason = "exact", "exact runs every pattern and costs less than the heuristics"
-    kind = load(name)
-    missing = kind.unavailable()
+        name, reason = choose(problem)
+        kind = _built_in(name)
+    else:
+        kind, reason = load(name), "asked for by name"
+    missing = _missing(kind)
     if missing is not None:
         raise BackendUnavailableError(f"backend '{name}' {missing}")
     known = defaults(kind)
@@ -82,52 +107,132 @@ def select(name: str, problem: MaskProblem, options: Mapping[str, Any]) -> tuple
     if unknown:
         raise TypeError(f"backend '{name}' has no option {unknown[0]!r}; its options are {sorted(known)}")
     backend = kind(**options)
-    refusal = backend.refuses(
-        problem.pattern, forced=problem.keep is not None or problem.drop is not None
-    )
+    refusal = backend.refuses(problem.pattern, forced=problem.keep is not None or problem.drop is not None)
     if refusal is not None:
         raise BackendRefusedError(f"backend '{name}' {refusal}")
     return backend, reason
 
 
+def choose(problem: MaskProblem) -> tuple[str, str]:
+    """Name the built-in backend that ``auto`` runs, and say why.
+
+    No pattern, size or constraint favours another: ``exact`` refuses nothing, needs nothing but
+    NumPy, and takes less time than the heuristics. Plug-ins run only when they are asked for.
+    """
+    return "exact", (
+        f"exact runs '{problem.pattern}' at any size with nothing but NumPy, and its proven optimum "
+        f"takes less time than the heuristics"
+    )
+
+
 def load(name: str) -> type[Backend]:
-    """The class of a backend."""
-    clashing = [entry for entry in _plug_ins() if entry.name == name]
-    if len(clashing) + (name in _BUILT_IN) > 1:
-        raise ValueError(
-            f"backend '{name}' is claimed more than once, by {[entry.value for entry in clashing]}"
-            f"{' and by masksolve itself' if name in _BUILT_IN else ''}; uninstall one"
-        )
+    """Load the class of a backend.
+
+    Raises
+    ------
+    ValueError
+        If no backend or more than one has this name.
+    BackendUnavailableError
+        If it is a plug-in that cannot be loaded.
+    """
+    if name in _offered:
+        return _offered[name]
+    claims = [entry for entry in _plug_ins() if entry.name == name]
+    claimants = ["masksolve itself"] * (name in _BUILT_IN or name == "auto")
+    claimants += [f"{_package(entry)} ({entry.value})" for entry in claims]
+    if len(claimants) > 1:
+        raise ValueError(f"backend '{name}' is claimed by {' and by '.join(claimants)}; uninstall one")
     if name in _BUILT_IN:
-        module, _, attribute = _BUILT_IN[name].partition(":")
-        kind: type[Backend] = getattr(importlib.import_module(module), attribute)
-        return kind
-    if not clashing:
+        return _built_in(name)
+    if not claims:
         raise ValueError(f"backend must be one of {['auto', *names()]}, got {name!r}")
+    return _plugged(claims[0])
+
+
+@contextmanager
+def offering(kind: type[Backend]) -> Iterator[None]:
+    """Let a class that no package registers be asked for by its name, while the context lasts.
+
+    Raises
+    ------
+    TypeError
+        If it is not fit to be a backend.
+    """
+    fault = _fault(kind, getattr(kind, "name", ""))
+    if fault is not None:
+        raise TypeError(f"{kind!r} cannot be a backend: {fault}")
+    before = dict(_offered)
+    _offered[kind.name] = kind
     try:
-        plugged = clashing[0].load()
-    except Exception as error:
-        raise BackendUnavailableError(f"backend '{name}' could not be loaded: {error!r}") from error
-    if not (isinstance(plugged, type) and issubclass(plugged, Backend) and plugged.name == name):
-        raise BackendUnavailableError(
-            f"backend '{name}' could not be loaded: {clashing[0].value} is not a Backend named '{name}'"
-        )
-    return plugged
+        yield
+    finally:
+        _offered.clear()
+        _offered.update(before)
 
 
 def defaults(kind: type[Backend]) -> dict[str, Any]:
-    """A backend's options and their default values."""
+    """Collect a backend's options and their default values; MISSING where there is none."""
     if not dataclasses.is_dataclass(kind):
         return {}
-    return {option.name: option.default for option in dataclasses.fields(kind)}
+    return {
+        option.name: option.default
+        if option.default_factory is dataclasses.MISSING
+        else option.default_factory()
+        for option in dataclasses.fields(kind)
+        if option.init
+    }
+
+
+def _built_in(name: str) -> type[Backend]:
+    module, _, attribute = _BUILT_IN[name].partition(":")
+    kind: type[Backend] = getattr(importlib.import_module(module), attribute)
+    return kind
+
+
+def _plugged(entry: EntryPoint) -> type[Backend]:
+    failed = f"backend '{entry.name}' of {_package(entry)} ({entry.value}) could not be loaded"
+    try:
+        kind: type[Backend] = entry.load()
+        fault = _fault(kind, entry.name)
+    except (Exception, SystemExit) as error:  # a plug-in may fail in any way; nobody else shall feel it
+        raise BackendUnavailableError(f"{failed}: {error!r}") from error
+    if fault is not None:
+        raise BackendUnavailableError(f"{failed}: {fault}")
+    return kind
+
+
+def _fault(kind: object, name: str) -> str | None:
+    """Say what makes an object unfit to be the backend of this name; None if nothing does."""
+    if not (isinstance(kind, type) and issubclass(kind, Backend)):
+        return "it is not a subclass of masksolve.backends.base.Backend"
+    if inspect.isabstract(kind):
+        return f"it does not define {', '.join(sorted(kind.__abstractmethods__))}"
+    for attribute, expected in {"name": str, "exact": bool, "guarantee": str, "runs": str}.items():
+        if not isinstance(getattr(kind, attribute, None), expected):
+            return f"its attribute {attribute} must be a {expected.__name__}"
+    if kind.name != name:
+        return f"its name is '{kind.name}'"
+    bare = [option for option, value in defaults(kind).items() if value is dataclasses.MISSING]
+    return f"its option {bare[0]} has no default" if bare else None
+
+
+def _missing(kind: type[Backend]) -> str | None:
+    try:
+        return kind.unavailable()
+    except Exception as error:
+        return f"cannot tell whether it can run: {error!r}"
 
 
 def _describe(name: str) -> BackendInfo:
     try:
         kind = load(name)
-    except (ImportError, ValueError) as error:
-        return BackendInfo(name, None, "", {}, str(error))
-    return BackendInfo(name, kind.exact, kind.guarantee, defaults(kind), kind.unavailable())
+    except (BackendUnavailableError, ValueError) as error:
+        return BackendInfo(name, None, "", "", {}, str(error))
+    return BackendInfo(name, kind.exact, kind.runs, kind.guarantee, defaults(kind), _missing(kind))
+
+
+def _package(entry: EntryPoint) -> str:
+    return "a package" if entry.dist is None else f"package '{entry.dist.name}'"
 
 
 def _plug_ins() -> tuple[EntryPoint, ...]:
@@ -136,5 +241,17 @@ def _plug_ins() -> tuple[EntryPoint, ...]:
 
 @functools.lru_cache(maxsize=1)
 def _scan(_: tuple[str, ...]) -> tuple[EntryPoint, ...]:
-    """Read the metadata of every installed package: milliseconds, so once for a ``sys.path``."""
-    return tuple(entry_points(group=GROUP))
+    """Read the metadata of every installed package: milliseconds, so once for a ``sys.path``.
+
+    The first copy of a package on the path counts, as for imports. One whose metadata cannot be read
+    is passed over; `importlib.metadata.entry_points` would fail for all of them.
+    """
+    found: dict[str, tuple[EntryPoint, ...]] = {}
+    for package in distributions():
+        try:
+            entries = tuple(package.entry_points.select(group=GROUP))
+            if entries:
+                found.setdefault(package.name, entries)
+        except Exception:
+            continue
+    return tuple(entry for entries in found.values() for entry in entries)

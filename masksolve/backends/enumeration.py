@@ -31,6 +31,7 @@ class Enumerate(ChunkBackend):
 
     name: ClassVar[str] = "enumerate"
     exact: ClassVar[bool] = True
+    runs: ClassVar[str] = f"m <= {LARGEST_M}, exact or at_most, keep= and drop="
     guarantee: ClassVar[str] = "optimal: every mask is tried (m <= 4)"
 
     def refuses(self, pattern: Pattern, *, forced: bool) -> str | None:

@@ -40,6 +40,7 @@ class Heuristic(Backend):
     """
 
     exact: ClassVar[bool] = False
+    runs: ClassVar[str] = "every pattern, exact or at_most; no keep= or drop="
     chunk_entries: ClassVar[int] = 1 << 20
 
     bound: bool = False
@@ -67,6 +68,5 @@ class Heuristic(Backend):
     def _certify(self, block: Block, first: int, last: int) -> float:
         chunk = block.gather(first, last)
         mask = block.mask[np.unravel_index(np.arange(first, last), block.grid)]
-        prices = price(chunk, mask)
-        block.scatter(first, last, mask, prices)
-        return certify(chunk, mask, prices).bound
+        kept = block.scatter(first, last, mask, price(chunk, mask))
+        return certify(chunk, mask, kept).bound

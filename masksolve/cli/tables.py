@@ -75,12 +75,13 @@ def verify_table(rows: Sequence[Verified]) -> Table:
 
 def backend_table(rows: Sequence[BackendInfo]) -> Table:
     """List the backends."""
-    made = table(["name", "kind", "guarantee", "options", "available"], title="Backends")
+    made = table(["name", "kind", "guarantee, and what it runs", "options", "available"], title="Backends")
     kinds = {True: "exact", False: "heuristic", None: "unknown"}
     for row in rows:
-        options = ", ".join(f"{name}={value!r}" for name, value in row.options.items()) or "-"
+        options = "\n".join(f"{name}={value!r}" for name, value in row.options.items()) or "-"
         available = Text("yes", "green") if row.unavailable is None else Text("no", "yellow")
-        made.add_row(Text(row.name, "bold"), kinds[row.exact], Text(row.guarantee), Text(options), available)
+        promise = Text(f"{row.guarantee}\nruns {row.runs}" if row.runs else row.guarantee)
+        made.add_row(Text(row.name, "bold"), kinds[row.exact], promise, Text(options), available)
     return made
 
 
