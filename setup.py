@@ -31,6 +31,13 @@ setup(
     ext_modules=[
         extension("scan", "scan_run.cpp"),
         extension("greedy"),
-        extension("exact", "dispatch.cpp", "scan_run.cpp", "engine_baseline.cpp", "engine_avx2.cpp", "engine_avx512.cpp"),
+        extension(
+            "exact",
+            "dispatch.cpp",
+            "scan_run.cpp",
+            "engine_baseline.cpp",
+            "engine_avx2.cpp",
+            "engine_avx512.cpp",
+        ),
     ]
 )

@@ -94,7 +94,7 @@ class MaskProblem:
         return problem.read() if read_scores or array.dtype.kind in "biu" else problem
 
     def read(self) -> MaskProblem:
-        """The same problem with its scores read: finite, and small enough to be summed.
+        """Read the scores; the same problem with them found finite and small enough to be summed.
 
         Raises
         ------
@@ -195,7 +195,7 @@ def _check_tail(drop: BoolArray, pattern: Pattern) -> None:
 
 
 def _ordinary(array: npt.NDArray[Any]) -> float:
-    """What ordinary scores stay below: sums of a tile's are far from overflow, also in float32."""
+    """Return what ordinary scores stay below; sums of a tile's are far from overflow, also in float32."""
     return LARGEST_SINGLE if array.dtype.itemsize <= 4 else _LARGEST_SUM / max(array.size, 1)
 
 

@@ -23,19 +23,20 @@ _EPSILON_SINGLE = 2.0**-21
 _EPSILON_DOUBLE = 1e-9
 _SUMMATION = 1e-13
 _DENORMAL = 5e-324
+_DENORMAL_SINGLE = 1.5e-45
 
 
 def epsilon(dtype):
     """Relative rounding allowed for scores of a dtype."""
-    fits_single = np.dtype(dtype).itemsize <= 2 or dtype == np.float32
-    return _EPSILON_SINGLE if fits_single else _EPSILON_DOUBLE
+    return _EPSILON_SINGLE if _fits_single(dtype) else _EPSILON_DOUBLE
 
 
 def allowance(scores, pattern):
     """Rounding allowed for the sum over all tiles."""
     places = [tile.place for tile in oracles.tiles(scores.shape, pattern)]
     tiles = math.fsum(_tile_allowance(scores[place]) for place in places)
-    return tiles + _SUMMATION * _magnitude(scores) + 4 * scores.size * _DENORMAL
+    denormal = _DENORMAL_SINGLE if _fits_single(scores.dtype) else _DENORMAL
+    return tiles + _SUMMATION * _magnitude(scores) + 4 * scores.size * denormal
 
 
 def assert_feasible(mask, pattern, *, keep=None, drop=None):
@@ -91,6 +92,10 @@ def assert_optimal(result, scores, *, keep=None, drop=None, best=None):
     assert result.bound - result.objective <= allowed, (
         f"bound {result.bound} leaves a gap of {result.bound - result.objective} > {allowed}"
     )
+
+
+def _fits_single(dtype):
+    return np.dtype(dtype).itemsize <= 2 or dtype == np.float32
 
 
 def _magnitude(scores):

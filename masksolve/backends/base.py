@@ -19,8 +19,9 @@ from ..tiles import Block, Chunk, Prices
 
 @dataclass(frozen=True)
 class Report:
-    """What a backend says of a run of tiles: a certificate, its own counts, and the largest
-    magnitude it read if it ``checks_scores``.
+    """What a backend says of a run of tiles.
+
+    A certificate, its own counts, and the largest magnitude it read if it ``checks_scores``.
     """
 
     objective: float

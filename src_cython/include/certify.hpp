@@ -41,7 +41,7 @@ public:
     // `count` tiles from the strip's k-th on; u and v hold their prices as they are handed out, `pitch` entries
     // a tile. The tile's sides may be given as constants.
     template <int Height = 0, int Width = 0, typename Price>
-    void add(const Strip& strip, std::ptrdiff_t k, int count, const Price* u, const Price* v, int pitch) {
+    __attribute__((noinline)) void add(const Strip& strip, std::ptrdiff_t k, int count, const Price* u, const Price* v, int pitch) {
         const int height = Height ? Height : job_.height, width = Width ? Width : job_.width;
         const bool in_place = in_place_ && job_.mask_across() == 1 && width % lanes == 0 && !job_.forced();
         const double row_least = job_.row_least, row_most = job_.row_most;
@@ -57,6 +57,12 @@ public:
             widen(v, width, columns);
             add_worth(sums, rows, height, row_least, row_most);
             add_worth(sums, columns, width, column_least, column_most);
+            if constexpr (Width % lanes != 0) {
+                if (!job_.forced()) {
+                    add_narrow_tile<Height, Width>(sums, scores, mask, rows, columns);
+                    continue;
+                }
+            }
             if (!in_place) {
                 add_tile_slowly(sums, strip, k + t, rows, columns);
                 continue;
@@ -73,7 +79,7 @@ public:
 
     // One-directional groups, whose columns are free; their width may be given as a constant.
     template <int Width = 0, typename Price>
-    void add_groups(const Strip& strip, std::ptrdiff_t k, int count, const Price* u) {
+    __attribute__((noinline)) void add_groups(const Strip& strip, std::ptrdiff_t k, int count, const Price* u) {
         const int width = Width ? Width : job_.width;
         double prices[most_groups];
         Sums sums = sums_;
@@ -175,6 +181,27 @@ private:
                          double* columns) const {
         for (int j = job_.width; j % lanes; ++j) columns[j] = std::numeric_limits<double>::infinity();
         for (int i = 0; i < job_.height; ++i) add_row_slowly(sums, strip, k, i, rows[i], columns);
+    }
+
+    // A tile narrower than the lanes: all its entries in a row, up to a whole number of lanes.
+    template <int Height, int Width>
+    void add_narrow_tile(Sums& sums, const char* scores, const char* mask, const double* rows,
+                         const double* columns) const {
+        constexpr int entries = Height * Width, padded = (entries + lanes - 1) / lanes * lanes;
+        double score[padded] = {}, cost[padded];
+        char kept[padded] = {};
+        for (int i = 0; i < Height; ++i) {
+            const char* row = scores + i * job_.down();
+            if (in_place_)
+                for (int j = 0; j < Width; ++j) score[i * Width + j] = reinterpret_cast<const float*>(row)[j];
+            else load_(row, job_.across(), Width, score + i * Width);
+            for (int j = 0; j < Width; ++j) {
+                cost[i * Width + j] = rows[i] + columns[j];
+                kept[i * Width + j] = mask[i * job_.mask_down() + j * job_.mask_across()];
+            }
+        }
+        for (int e = entries; e < padded; ++e) cost[e] = std::numeric_limits<double>::infinity();
+        add_row(sums, score, kept, padded, 0.0, cost);
     }
 
     // Any strides and dtype: a copy of the row, up to a whole number of lanes; columns beyond cost infinitely much.

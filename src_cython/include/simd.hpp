@@ -145,27 +145,6 @@ struct Pack {
         return x;
     }
 
-    friend Pack operator+(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x + y; }); }
-    friend Pack operator-(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x - y; }); }
-    friend Pack operator*(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x * y; }); }
-    friend Pack operator&(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x & y; }); }
-    friend Pack operator|(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x | y; }); }
-    friend Pack least(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x < y ? x : y; }); }
-    friend Pack most(Pack a, Pack b) { return each(a, b, [](V x, V y) { return x > y ? x : y; }); }
-    friend Pack positive_part(Pack a) {
-        return each(a, a, [](V x, V) { return positive_lanes<T, L>(x); });
-    }
-
-    friend Mask operator<(Pack a, Pack b) { return compare(a, b, [](V x, V y) { return x < y; }); }
-    friend Mask operator>(Pack a, Pack b) { return compare(a, b, [](V x, V y) { return x > y; }); }
-    friend Mask operator==(Pack a, Pack b) { return compare(a, b, [](V x, V y) { return x == y; }); }
-    friend Mask operator!=(Pack a, Pack b) { return compare(a, b, [](V x, V y) { return x != y; }); }
-
-    friend Pack select(Mask mask, Pack yes, Pack no) {
-        Pack x;
-        for (int k = 0; k < K; ++k) x.part[k] = select_lanes<T, L>(mask.part[k], yes.part[k], no.part[k]);
-        return x;
-    }
     // Bit k of the answer: lane k of a mask.
     std::uint64_t bits() const {
         std::uint64_t all_bits = 0;
@@ -179,19 +158,19 @@ struct Pack {
         return spread_smallest<L / 2>(low);
     }
 
-private:
     template <typename F>
-    static Pack each(const Pack& a, const Pack& b, F f) {
+    static inline __attribute__((always_inline)) Pack each(const Pack& a, const Pack& b, F f) {
         Pack x;
         for (int k = 0; k < K; ++k) x.part[k] = f(a.part[k], b.part[k]);
         return x;
     }
     template <typename F>
-    static Mask compare(const Pack& a, const Pack& b, F f) {
+    static inline __attribute__((always_inline)) Mask compare(const Pack& a, const Pack& b, F f) {
         Mask x;
         for (int k = 0; k < K; ++k) x.part[k] = f(a.part[k], b.part[k]);
         return x;
     }
+private:
     template <int H>
     static V spread_smallest(V x) {
         if constexpr (H == 0) {
@@ -204,6 +183,48 @@ private:
         }
     }
 };
+
+// Free functions, not friends: GCC compiles a friend for the wrong instruction set if it is not inlined.
+#define MASKSOLVE_ELEMENTWISE(name, expression)                                                            \
+    template <typename T, int P>                                                                           \
+    inline __attribute__((always_inline)) Pack<T, P> name(const Pack<T, P>& a, const Pack<T, P>& b) {      \
+        using V = typename Pack<T, P>::V;                                                                  \
+        return Pack<T, P>::each(a, b, [](V x, V y) __attribute__((always_inline)) { return expression; }); \
+    }
+#define MASKSOLVE_COMPARISON(name, expression)                                                                         \
+    template <typename T, int P>                                                                                       \
+    inline __attribute__((always_inline)) typename Pack<T, P>::Mask name(const Pack<T, P>& a, const Pack<T, P>& b) {   \
+        using V = typename Pack<T, P>::V;                                                                              \
+        return Pack<T, P>::compare(a, b, [](V x, V y) __attribute__((always_inline)) { return expression; });          \
+    }
+MASKSOLVE_ELEMENTWISE(operator+, x + y)
+MASKSOLVE_ELEMENTWISE(operator-, x - y)
+MASKSOLVE_ELEMENTWISE(operator*, x* y)
+MASKSOLVE_ELEMENTWISE(operator&, x& y)
+MASKSOLVE_ELEMENTWISE(operator|, x | y)
+MASKSOLVE_ELEMENTWISE(least, x < y ? x : y)
+MASKSOLVE_ELEMENTWISE(most, x > y ? x : y)
+MASKSOLVE_COMPARISON(operator<, x < y)
+MASKSOLVE_COMPARISON(operator>, x > y)
+MASKSOLVE_COMPARISON(operator==, x == y)
+MASKSOLVE_COMPARISON(operator!=, x != y)
+#undef MASKSOLVE_ELEMENTWISE
+#undef MASKSOLVE_COMPARISON
+
+template <typename T, int P>
+inline __attribute__((always_inline)) Pack<T, P> positive_part(Pack<T, P> a) {
+    for (int k = 0; k < Pack<T, P>::K; ++k) a.part[k] = positive_lanes<T, Pack<T, P>::L>(a.part[k]);
+    return a;
+}
+
+template <typename T, int P>
+inline __attribute__((always_inline)) Pack<T, P> select(const Pack<Integer<T>, P>& mask, const Pack<T, P>& yes,
+                                                        const Pack<T, P>& no) {
+    Pack<T, P> x;
+    for (int k = 0; k < Pack<T, P>::K; ++k)
+        x.part[k] = select_lanes<T, Pack<T, P>::L>(mask.part[k], yes.part[k], no.part[k]);
+    return x;
+}
 
 // Transposes S-by-S matrices held one row a register, one matrix in each S lanes: swaps the off-diagonal
 // blocks of side H, then those of half the side.

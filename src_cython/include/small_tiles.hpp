@@ -22,13 +22,38 @@ public:
     V s[M][M], u[M], v[M];
     Codes code;
 
+    static Codes all(int value) { return I(value) - Codes{}; }
+
+    // Codes of parts of masks, kept in memory: as constants they would be put together again for every batch.
+    struct Parts {
+        Codes crossed[2][4][4];  // rows 2 h and 2 h + 1 keep column x and column y
+        Codes halved[2][6];      // they keep pair k and its complement
+        Codes alike[4][4];       // the upper rows keep all columns but y and z, the lower ones y and z
+        Codes twice[4][4];       // the upper rows both keep x, the lower ones both w
+
+        Parts() {
+            constexpr int pairs[6] = {0b0011, 0b0101, 0b1001, 0b0110, 0b1010, 0b1100};
+            for (int h = 0; h < 2; ++h) {
+                for (int x = 0; x < 4; ++x)
+                    for (int y = 0; y < 4; ++y) crossed[h][x][y] = all((1 << x | 1 << (4 + y)) << (8 * h));
+                for (int k = 0; k < 6; ++k) halved[h][k] = all((pairs[k] | pairs[5 - k] << 4) << (8 * h));
+            }
+            for (int y = 0; y < 4; ++y)
+                for (int z = 0; z < 4; ++z) {
+                    const int lower = 1 << y | 1 << z, upper = 15 ^ lower;
+                    alike[y][z] = all(upper * 0x11 | lower * 0x1100);
+                    twice[y][z] = all((1 << y) * 0x11 | (1 << z) * 0x1100);
+                }
+        }
+    };
+
     // The best mask of every lane's tile that keeps n in each row and column, and its prices.
-    void solve(int n) {
+    inline __attribute__((always_inline)) void solve(int n, const Parts& parts) {
         if constexpr (M == 4) {
-            if (n == 2) choose_pairs();
-            else choose_permutation(n == 3);
+            if (n == 2) choose_pairs(parts);
+            else choose_permutation(n == 3, parts);
         } else {
-            choose_permutation(n == M - 1 && n != 1);
+            choose_permutation(n == M - 1 && n != 1, parts);
         }
         price();
     }
@@ -48,17 +73,15 @@ private:
         V worth;
         Codes code;
 
-        void offer(const V& other_worth, const Codes& other_code) {
+        inline __attribute__((always_inline)) void offer(const V& other_worth, const Codes& other_code) {
             const Codes better = other_worth > worth;
             worth = better ? other_worth : worth;
             code = better ? other_code : code;
         }
     };
 
-    static Codes all(int value) { return I(value) - Codes{}; }
-
     // One entry in each row and column: the most valuable to keep, or the least valuable to drop.
-    void choose_permutation(bool drop) {
+    inline __attribute__((always_inline)) void choose_permutation(bool drop, const Parts& parts) {
         const V sign = V{} + T(drop ? -1 : 1);
         Choice best{};
         if constexpr (M == 4) {
@@ -67,10 +90,10 @@ private:
             for (int x = 0; x < 4; ++x)
                 MASKSOLVE_UNROLL
                 for (int y = x + 1; y < 4; ++y) {
-                    const Choice upper = either(0, x, y, sign);
+                    const Choice upper = either(0, x, y, parts, sign);
                     int z = 0;
                     while (z == x || z == y) ++z;
-                    const Choice lower = either(2, z, 6 - x - y - z, sign);
+                    const Choice lower = either(2, z, 6 - x - y - z, parts, sign);
                     const V worth = upper.worth + lower.worth;
                     if (first) best = {worth, upper.code | lower.code};
                     else best.offer(worth, upper.code | lower.code);
@@ -96,42 +119,39 @@ private:
     }
 
     // Rows i and i + 1 keep columns x and y, whichever way round is better.
-    Choice either(int i, int x, int y, const V& sign = V{} + T(1)) const {
-        Choice best{(s[i][x] + s[i + 1][y]) * sign, all(1 << (4 * i + x) | 1 << (4 * i + 4 + y))};
-        best.offer((s[i][y] + s[i + 1][x]) * sign, all(1 << (4 * i + y) | 1 << (4 * i + 4 + x)));
+    inline __attribute__((always_inline)) Choice either(int i, int x, int y, const Parts& parts,
+                                                        const V& sign = V{} + T(1)) const {
+        Choice best{(s[i][x] + s[i + 1][y]) * sign, parts.crossed[i / 2][x][y]};
+        best.offer((s[i][y] + s[i + 1][x]) * sign, parts.crossed[i / 2][y][x]);
         return best;
     }
 
     // 2:4. The upper rows' columns hold 0, 1 or 2 entries, the lower rows' what is missing to 2.
-    void choose_pairs() {
+    inline __attribute__((always_inline)) void choose_pairs(const Parts& parts) {
         V column[2][4];  // both entries of a column's upper, lower half
         MASKSOLVE_UNROLL
         for (int h = 0; h < 2; ++h)
             MASKSOLVE_UNROLL
             for (int j = 0; j < 4; ++j) column[h][j] = s[2 * h][j] + s[2 * h + 1][j];
-        const Choice upper = one_each(0), lower = one_each(2);
+        const Choice upper = one_each(0, parts), lower = one_each(2, parts);
         Choice best{upper.worth + lower.worth, upper.code | lower.code};
         MASKSOLVE_UNROLL
         for (int y = 0; y < 4; ++y)
             MASKSOLVE_UNROLL
             for (int z = y + 1; z < 4; ++z) {
                 const int x = y > 0 ? 0 : z > 1 ? 1 : 2, w = 6 - x - y - z;
-                // Upper rows hold x and w twice, the lower ones y and z.
-                best.offer((column[0][x] + column[0][w]) + (column[1][y] + column[1][z]),
-                           all(both(0, x) | both(0, w) | both(2, y) | both(2, z)));
+                best.offer((column[0][x] + column[0][w]) + (column[1][y] + column[1][z]), parts.alike[y][z]);
                 // Upper rows hold x twice, the lower ones w, or the other way round; both halves hold y and z once.
-                Choice twice{column[0][x] + column[1][w], all(both(0, x) | both(2, w))};
-                twice.offer(column[0][w] + column[1][x], all(both(0, w) | both(2, x)));
-                const Choice up = either(0, y, z), low = either(2, y, z);
+                Choice twice{column[0][x] + column[1][w], parts.twice[x][w]};
+                twice.offer(column[0][w] + column[1][x], parts.twice[w][x]);
+                const Choice up = either(0, y, z, parts), low = either(2, y, z, parts);
                 best.offer(twice.worth + (up.worth + low.worth), twice.code | up.code | low.code);
             }
         code = best.code;
     }
 
-    static constexpr int both(int i, int j) { return 1 << (4 * i + j) | 1 << (4 * i + 4 + j); }
-
     // Rows i and i + 1 keep two columns each, and between them every column once.
-    Choice one_each(int i) const {
+    inline __attribute__((always_inline)) Choice one_each(int i, const Parts& parts) const {
         V pair[2][6];
         MASKSOLVE_UNROLL
         for (int r = 0; r < 2; ++r) {
@@ -140,17 +160,15 @@ private:
             pair[r][1] = row[0] + row[2], pair[r][4] = row[1] + row[3];
             pair[r][2] = row[0] + row[3], pair[r][3] = row[1] + row[2];
         }
-        constexpr int bits[6] = {0b0011, 0b0101, 0b1001, 0b0110, 0b1010, 0b1100};
-        Choice best{pair[0][0] + pair[1][5], all((bits[0] | bits[5] << 4) << (4 * i))};
+        Choice best{pair[0][0] + pair[1][5], parts.halved[i / 2][0]};
         MASKSOLVE_UNROLL
-        for (int k = 1; k < 6; ++k)
-            best.offer(pair[0][k] + pair[1][5 - k], all((bits[k] | bits[5 - k] << 4) << (4 * i)));
+        for (int k = 1; k < 6; ++k) best.offer(pair[0][k] + pair[1][5 - k], parts.halved[i / 2][k]);
         return best;
     }
 
     // v_j <= v_k + (s_ij - s_ik) wherever row i keeps j and drops k; here w = -v, from w = 0 downwards. The
     // largest prices that result are non-negative just if keeping fewer entries could not gain.
-    void price() {
+    inline __attribute__((always_inline)) void price() {
         constexpr T infinity = std::numeric_limits<T>::infinity();
         const V far = V{} + infinity;
         V kept[M][M], dropped[M][M], shift[M][M];

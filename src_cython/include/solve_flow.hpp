@@ -29,8 +29,9 @@ bool run_flow(const Job& job, const Strip& strip, std::ptrdiff_t k, Flow& flow, 
 }
 
 // Prices of an earlier solve, if there are any of use.
-inline bool start_flow(const Job& job, const Strip& strip, std::ptrdiff_t k, double largest, Flow& flow) {
+inline bool start_flow(const Job& job, const Strip& strip, std::ptrdiff_t k, Flow& flow) {
     if (job.start_rows.data == nullptr) return false;
+    const double largest = largest_of_tile(flow.scores[0], job.height, job.width, Flow::longest);
     bool useful = read_prices(job, job.start_rows, strip.start_rows[k], job.height, largest, flow.u);
     if (job.start_columns.data != nullptr)
         useful &= read_prices(job, job.start_columns, strip.start_columns[k], job.width, largest, flow.v);
@@ -54,7 +55,7 @@ void solve_by_flow(const Job& job, Outcome& outcome) {
                 flow.keep[i] = read_bits(job.keep, strip.keep[k], i, job.width);
                 flow.drop[i] = read_bits(job.drop, strip.drop[k], i, job.width);
             }
-            if (!start_flow(job, strip, k, outcome.largest, flow)) flow.descend(flow_rounds);
+            if (!start_flow(job, strip, k, flow)) flow.descend(flow_rounds);
             T u[Flow::longest], v[Flow::longest];
             if (!run_flow(job, strip, k, flow, outcome, u, v)) return;
             write_prices(job.rows, strip.rows[k], job.height, u);

@@ -125,7 +125,6 @@ private:
         const bool at_most = job_.row_least < job_.row_most;
         work.price = at_most ? (nth > V{} ? nth : V{}) : nth;
         Flags held{};
-        MASKSOLVE_UNROLL
         for (int j = 0; j < width(); ++j) {
             work.kept[j] = work.entries[j] >= nth;
             if (at_most) work.kept[j] &= work.entries[j] > V{};
@@ -157,10 +156,8 @@ private:
             }
             return;
         }
-        MASKSOLVE_UNROLL
         for (int j = 0; j < width(); j += 4) {
             Flags bytes{};
-            MASKSOLVE_UNROLL
             for (int q = 0; q < 4 && j + q < width(); ++q) bytes |= work.kept[j + q] & (I{1} << (8 * q));
             if (lying) {
                 store_words<I, L>(in_order<I, L>(bytes), strip.mask[k]);

@@ -31,14 +31,13 @@ private:
     Outcome& outcome_;
     Certifier certifier_;
     Loader<T> load_;
-    Kernel kernel_;
+    typename Kernel::Parts parts_;
 
     void solve_segment(const Strip& strip, std::ptrdiff_t k, int count) {
         alignas(64) T u[segment][M], v[segment][M];
         std::uint64_t shrinking = 0;  // bit g: tile g would keep more if it kept fewer than n
         for (int g = 0; g < count; g += L) {
-            batch(strip, k + g, std::min(L, count - g), u + g, v + g);
-            if (job_.row_least == 0) shrinking |= shrinking_tiles() << g;
+            shrinking |= batch(strip, k + g, std::min(L, count - g), u + g, v + g) << g;
         }
         if (count < segment) shrinking &= (std::uint64_t{1} << count) - 1;
         for (; shrinking; shrinking &= shrinking - 1) {
@@ -52,20 +51,24 @@ private:
         certifier_.template add<M, M>(strip, k, count, u[0], v[0], M);
     }
 
-    void batch(const Strip& strip, std::ptrdiff_t k, int count, T (*u)[M], T (*v)[M]) {
-        read(strip, k, count);
-        kernel_.solve(job_.row_most);
-        spread(kernel_.u, u);
-        spread(kernel_.v, v);
-        write_masks(strip, k, count);
+    // Bit g of the answer: at most n is wanted, and tile g would keep more if it kept fewer.
+    inline __attribute__((always_inline)) std::uint64_t batch(const Strip& strip, std::ptrdiff_t k, int count, T (*u)[M],
+                                                              T (*v)[M]) const {
+        Kernel kernel;
+        read(strip, k, count, kernel);
+        kernel.solve(job_.row_most, parts_);
+        spread(kernel.u, u);
+        spread(kernel.v, v);
+        write_masks(strip, k, count, kernel.code);
+        return job_.row_least == 0 ? shrinking_tiles(kernel) : 0;
     }
 
     // The scores of `count` tiles, in the order of quad_of; lanes beyond hold zeros.
-    void read(const Strip& strip, std::ptrdiff_t k, int count) {
+    inline __attribute__((always_inline)) void read(const Strip& strip, std::ptrdiff_t k, int count, Kernel& kernel) const {
         if constexpr (M == 4 && std::is_same_v<T, float>) {
             if (count == L && job_.dtype == Dtype::f32 && job_.across() == 4 && strip.scores.step == 16) {
                 for (int i = 0; i < 4; ++i)
-                    load_quads<T, L>(reinterpret_cast<const T*>(strip.scores[k] + i * job_.down()), kernel_.s[i]);
+                    load_quads<T, L>(reinterpret_cast<const T*>(strip.scores[k] + i * job_.down()), kernel.s[i]);
                 return;
             }
         }
@@ -83,11 +86,11 @@ private:
                 for (int j = 0; j < M; ++j) lanes[i][j][l] = row[j];
             }
         }
-        std::memcpy(kernel_.s, lanes, sizeof lanes);
+        std::memcpy(kernel.s, lanes, sizeof lanes);
     }
 
     // Prices of one tile after the other.
-    void spread(const typename Kernel::V* prices, T (*to)[M]) const {
+    inline __attribute__((always_inline)) void spread(const typename Kernel::V* prices, T (*to)[M]) const {
         if constexpr (M == 4) {
             store_quads<T, L>(prices[0], prices[1], prices[2], prices[3], to[0]);
         } else {
@@ -97,10 +100,11 @@ private:
     }
 
     // A nibble of the code holds the four bits of a row; spread them to four bytes.
-    void write_masks(const Strip& strip, std::ptrdiff_t k, int count) {
+    inline __attribute__((always_inline)) void write_masks(const Strip& strip, std::ptrdiff_t k, int count,
+                                                            const typename Kernel::Codes& code) const {
         using I = Integer<T>;
         for (int i = 0; i < M; ++i) {
-            const auto bytes = in_order<I, L>((((kernel_.code >> (4 * i)) & 15) * 0x00204081) & 0x01010101);
+            const auto bytes = in_order<I, L>((((code >> (4 * i)) & 15) * 0x00204081) & 0x01010101);
             if (M == 4 && count == L && job_.mask_across() == 1 && strip.mask.step == 4) {
                 store_words<I, L>(bytes, strip.mask[k] + i * job_.mask_down());
                 continue;
@@ -112,16 +116,15 @@ private:
         }
     }
 
-    // Bit g: tile g of the batch would keep more if it kept fewer than n.
-    std::uint64_t shrinking_tiles() const {
-        const std::uint64_t lanes = kernel_.would_shrink();
+    static std::uint64_t shrinking_tiles(const Kernel& kernel) {
+        const std::uint64_t lanes = kernel.would_shrink();
         if (lanes == 0) return 0;
         std::uint64_t tiles = 0;
         for (int l = 0; l < L; ++l) tiles |= (lanes >> l & 1) << quad_of<L>(l);
         return tiles;
     }
 
-    void shrink(const Strip& strip, std::ptrdiff_t k, T* u, T* v) {
+    __attribute__((noinline)) void shrink(const Strip& strip, std::ptrdiff_t k, T* u, T* v) {
         const char* mask = strip.mask[k];
         std::uint64_t kept[M];
         for (int i = 0; i < M; ++i) kept[i] = read_bits(job_.mask, mask, i, M);

@@ -20,7 +20,8 @@ void solve_by_kernel(const Job& job, Outcome& outcome) {
         for (std::ptrdiff_t k = 0; k < strip.count; ++k) {
             load_tile<T, P>(job, strip.scores[k], load, kernel.s);
             const bool warm = job.start_columns.data != nullptr &&
-                              read_prices(job, job.start_columns, strip.start_columns[k], m, outcome.largest, kernel.v);
+                              read_prices(job, job.start_columns, strip.start_columns[k], m,
+                                          largest_of_tile(kernel.s[0], m, m, P), kernel.v);
             kernel.solve(warm ? warm_rounds : cold_rounds, warm);
             std::uint64_t kept[P];
             for (int i = 0; i < m; ++i) kept[i] = kernel.kept(i);

@@ -21,6 +21,15 @@ void load_tile(const Job& job, const char* from, Loader<T> load, T (*to)[P]) {
     }
 }
 
+// The largest magnitude of a tile, rows `pitch` entries apart.
+template <typename T>
+double largest_of_tile(const T* scores, int height, int width, int pitch) {
+    T largest = 0;
+    for (int i = 0; i < height; ++i)
+        for (int j = 0; j < width; ++j) largest = std::max(largest, std::abs(scores[i * pitch + j]));
+    return largest;
+}
+
 // False, and nothing of use in `to`, if a price is so far off the scores that rounding would drown them.
 template <typename T>
 bool read_prices(const Job& job, const Strided& array, const char* from, int count, double largest, T* to) {
