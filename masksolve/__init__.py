@@ -9,9 +9,11 @@ The way of the data, one file an arrow::
 """
 
 from . import diversity, hardware, saliency
+from ._version import __version__
 from .backends import backends
 from .certificate import Certificate, Verification, Violation, verify
 from .certificate import recompute as recompute_certificate
+from .config import show_config
 from .errors import (
     BackendFailedError,
     BackendRefusedError,
@@ -25,8 +27,6 @@ from .packing import Packed, pack, unpack
 from .pattern import Pattern
 from .result import MaskResult, SolveInterrupted, Status
 from .solve import solve
-
-from ._version import __version__
 
 __all__ = [
     "BackendFailedError",
@@ -44,12 +44,14 @@ __all__ = [
     "TimeLimitError",
     "Verification",
     "Violation",
+    "__version__",
     "backends",
     "diversity",
     "hardware",
     "pack",
     "recompute_certificate",
     "saliency",
+    "show_config",
     "solve",
     "unpack",
     "verify",

@@ -1,0 +1,1 @@
+"""Adapters, one module a framework: the only places that import one."""
