@@ -231,9 +231,7 @@ def _recompute(block: Block, first: int, last: int, pattern: Pattern) -> Certifi
     if block.start is None:
         return certify(chunk, mask, price(chunk, mask))
     columns = block.start.columns
-    return certify(
-        chunk, mask, Prices(block.start.rows[place], None if columns is None else columns[place])
-    )
+    return certify(chunk, mask, Prices(block.start.rows[place], None if columns is None else columns[place]))
 
 
 def feasible(chunk: Chunk, mask: BoolArray) -> BoolArray:

@@ -117,8 +117,7 @@ class Pattern:
             return text
         if not isinstance(text, str):
             raise TypeError(
-                f"pattern must be a Pattern or a string such as '2:4' or '4:8-T', "
-                f"got {type(text).__name__}"
+                f"pattern must be a Pattern or a string such as '2:4' or '4:8-T', got {type(text).__name__}"
             )
         match = _GRAMMAR.fullmatch(text)
         if match is None or not text.isascii():

@@ -172,9 +172,7 @@ class _Segment(NamedTuple):
     tile: int
 
 
-def lay_out(
-    problem: MaskProblem, *, store_prices: bool | None = None, start: Prices | None = None
-) -> Layout:
+def lay_out(problem: MaskProblem, *, store_prices: bool | None = None, start: Prices | None = None) -> Layout:
     """Cut the problem into blocks and allocate the mask and the prices.
 
     Parameters

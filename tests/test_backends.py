@@ -234,9 +234,7 @@ def test_the_diagnosis_is_right(seed):
 def test_a_solve_can_be_repeated(variant):
     name, options = variant
     scores = np.random.default_rng(5).integers(0, 4, (16, 24))
-    runs = [
-        ms.solve(scores, "2:4-T", backend=name, workers=workers, **options) for workers in (1, 1, 2)
-    ]
+    runs = [ms.solve(scores, "2:4-T", backend=name, workers=workers, **options) for workers in (1, 1, 2)]
     for run in runs[1:]:
         np.testing.assert_array_equal(run.mask, runs[0].mask)
         assert run.bound == runs[0].bound

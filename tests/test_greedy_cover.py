@@ -208,16 +208,18 @@ def test_completion_is_always_feasible(rule):
     rng = np.random.default_rng(3)
     sizes = [(n, m) for m in range(1, 13) for n in range(1, m + 1)]
     for n, m in [*sizes, (8, 16), (15, 16), (16, 32), (21, 32), (31, 32), (32, 64), (42, 64), (63, 64)]:
-        tiles = np.stack([
-            rng.standard_normal((m, m)),
-            -np.abs(rng.standard_normal((m, m))),
-            rng.integers(0, 2, (m, m)).astype(float),
-            np.ones((m, m)),
-            np.add.outer(np.arange(m), np.arange(m)).astype(float),
-            np.multiply.outer(np.arange(m), np.arange(m)).astype(float),
-            -np.multiply.outer(np.arange(m), np.arange(m)).astype(float),
-            unfillable(n, m) if 2 * m >= 3 * n else np.zeros((m, m)),
-        ])
+        tiles = np.stack(
+            [
+                rng.standard_normal((m, m)),
+                -np.abs(rng.standard_normal((m, m))),
+                rng.integers(0, 2, (m, m)).astype(float),
+                np.ones((m, m)),
+                np.add.outer(np.arange(m), np.arange(m)).astype(float),
+                np.multiply.outer(np.arange(m), np.arange(m)).astype(float),
+                -np.multiply.outer(np.arange(m), np.arange(m)).astype(float),
+                unfillable(n, m) if 2 * m >= 3 * n else np.zeros((m, m)),
+            ]
+        )
         mask = ms.solve(tiles, f"{n}:{m}-T", backend=rule).mask
         assert (mask.sum(axis=1) == n).all(), f"{n}:{m}"
         assert (mask.sum(axis=2) == n).all(), f"{n}:{m}"

@@ -125,9 +125,7 @@ def draw_node(axes: Axes, place: tuple[float, float], name: str, face: str = "wh
     axes.text(*place, f"${name}$", ha="center", va="center", zorder=4, fontsize=10)
 
 
-def draw_edge(
-    axes: Axes, tail: tuple[float, float], head: tuple[float, float], **style: float | str
-) -> None:
+def draw_edge(axes: Axes, tail: tuple[float, float], head: tuple[float, float], **style: float | str) -> None:
     """Draw a straight line between two nodes; the nodes are drawn over its ends."""
     axes.plot([tail[0], head[0]], [tail[1], head[1]], **style)
 

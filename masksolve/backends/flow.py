@@ -61,9 +61,7 @@ def build(chunk: Chunk, bits: int) -> Network:
     return Network(
         tails=np.concatenate([rows, np.full(height, hub), np.arange(height, hub)]),
         heads=np.concatenate([height + columns, np.arange(height), np.full(width, hub)]),
-        capacities=np.hstack(
-            [free(chunk).reshape(tiles, -1).astype(np.int64), supply_slack, demand_slack]
-        ),
+        capacities=np.hstack([free(chunk).reshape(tiles, -1).astype(np.int64), supply_slack, demand_slack]),
         costs=np.hstack([-integers(chunk.scores, bits).reshape(tiles, -1), slack_costs]),
         supplies=np.hstack([supply, -demand, hub_supply]),
     )

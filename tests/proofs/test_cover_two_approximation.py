@@ -47,9 +47,7 @@ def lightest_cover(weights, k):
     """By linear programming; the vertex that the simplex method returns is a cover."""
     m = len(weights)
     lines = np.vstack([np.kron(np.eye(m), np.ones(m)), np.kron(np.ones(m), np.eye(m))])
-    answer = linprog(
-        weights.ravel(), A_ub=-lines, b_ub=np.full(2 * m, -k), bounds=(0, 1), method="highs-ds"
-    )
+    answer = linprog(weights.ravel(), A_ub=-lines, b_ub=np.full(2 * m, -k), bounds=(0, 1), method="highs-ds")
     assert answer.status == 0
     cover = answer.x.reshape(m, m) > 0.5
     np.testing.assert_allclose(answer.x.reshape(m, m), cover, atol=1e-9)
