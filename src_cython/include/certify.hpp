@@ -36,14 +36,15 @@ public:
     explicit Certifier(const Job& job)
         : job_(job),
           load_(loader<double>(job.dtype)),
-          in_place_(job.dtype == Dtype::f32 && job.across() == sizeof(float)) {}
+          singles_(stored_as<float>(job) && job.across() == sizeof(float)),
+          doubles_(stored_as<double>(job) && job.across() == sizeof(double)) {}
 
     // `count` tiles from the strip's k-th on; u and v hold their prices as they are handed out, `pitch` entries
     // a tile. The tile's sides may be given as constants.
     template <int Height = 0, int Width = 0, typename Price>
     __attribute__((noinline)) void add(const Strip& strip, std::ptrdiff_t k, int count, const Price* u, const Price* v, int pitch) {
         const int height = Height ? Height : job_.height, width = Width ? Width : job_.width;
-        const bool in_place = in_place_ && job_.mask_across() == 1 && width % lanes == 0 && !job_.forced();
+        const bool in_place = job_.mask_across() == 1 && width % lanes == 0 && !job_.forced();
         const double row_least = job_.row_least, row_most = job_.row_most;
         const double column_least = job_.column_least, column_most = job_.column_most;
         const std::ptrdiff_t down = job_.down(), mask_down = job_.mask_down();
@@ -63,14 +64,18 @@ public:
                     continue;
                 }
             }
-            if (!in_place) {
+            if (in_place && singles_) {
+                MASKSOLVE_UNROLL
+                for (int i = 0; i < height; ++i)
+                    add_row(sums, reinterpret_cast<const float*>(scores + i * down), mask + i * mask_down, width,
+                            rows[i], columns);
+            } else if (in_place && doubles_) {
+                for (int i = 0; i < height; ++i)
+                    add_row(sums, reinterpret_cast<const double*>(scores + i * down), mask + i * mask_down, width,
+                            rows[i], columns);
+            } else {
                 add_tile_slowly(sums, strip, k + t, rows, columns);
-                continue;
             }
-            MASKSOLVE_UNROLL
-            for (int i = 0; i < height; ++i)
-                add_row(sums, reinterpret_cast<const float*>(scores + i * down), mask + i * mask_down, width, rows[i],
-                        columns);
         }
         sums_ = sums;
         added_ += count;
@@ -85,14 +90,11 @@ public:
         Sums sums = sums_;
         widen(u, count, prices);
         add_worth(sums, prices, count, job_.row_least, job_.row_most);
-        if (in_place_ && job_.mask_across() == 1 && width % lanes == 0) {
-            const std::ptrdiff_t step = strip.scores.step, mask_step = strip.mask.step;
-            const char* scores = strip.scores[k];
-            const char* mask = strip.mask[k];
-#pragma GCC unroll 4
-            for (int g = 0; g < count; ++g)
-                add_row<true>(sums, reinterpret_cast<const float*>(scores + g * step), mask + g * mask_step, width,
-                              prices[g], nullptr);
+        const bool in_place = job_.mask_across() == 1 && width % lanes == 0;
+        if (in_place && singles_) {
+            add_lying_groups<float>(sums, strip, k, count, width, prices);
+        } else if (in_place && doubles_) {
+            add_lying_groups<double>(sums, strip, k, count, width, prices);
         } else {
             double free[64] = {};
             for (int j = width; j % lanes; ++j) free[j] = std::numeric_limits<double>::infinity();
@@ -111,14 +113,8 @@ public:
         Sums sums = sums_;
         widen(u, count, prices);
         add_worth(sums, prices, whole, job_.row_least, job_.row_most);
-        const std::ptrdiff_t across = job_.across(), mask_across = job_.mask_across();
-        for (int g = 0; g < whole; g += lanes) {
-            const char* scores = strip.scores[k + g];
-            const char* mask = strip.mask[k + g];
-            for (int j = 0; j < job_.width; ++j)
-                add_row(sums, reinterpret_cast<const float*>(scores + j * across), mask + j * mask_across, lanes, 0.0,
-                        prices + g);
-        }
+        if (job_.dtype == Dtype::f32) add_upright_rows<float>(sums, strip, k, whole, prices);
+        else add_upright_rows<double>(sums, strip, k, whole, prices);
         sums_ = sums;
         fold();
         if (whole < count) add_groups(strip, k + whole, count - whole, u + whole);
@@ -141,7 +137,7 @@ private:
 
     const Job& job_;
     Loader<double> load_;
-    bool in_place_;
+    bool singles_, doubles_;  // scores side by side as float or double
     CompensatedSum objective_, bound_;  // over many tiles
     int added_ = 0;
     Sums sums_;  // over a few tiles; copied to a local while adding: mask bytes could alias it, and registers are faster
@@ -183,6 +179,30 @@ private:
         for (int i = 0; i < job_.height; ++i) add_row_slowly(sums, strip, k, i, rows[i], columns);
     }
 
+    template <typename Score>
+    inline __attribute__((always_inline)) void add_lying_groups(Sums& sums, const Strip& strip, std::ptrdiff_t k,
+                                                                int count, int width, const double* prices) const {
+        const std::ptrdiff_t step = strip.scores.step, mask_step = strip.mask.step;
+        const char* scores = strip.scores[k];
+        const char* mask = strip.mask[k];
+#pragma GCC unroll 4
+        for (int g = 0; g < count; ++g)
+            add_row<true>(sums, reinterpret_cast<const Score*>(scores + g * step), mask + g * mask_step, width,
+                          prices[g], nullptr);
+    }
+
+    template <typename Score>
+    void add_upright_rows(Sums& sums, const Strip& strip, std::ptrdiff_t k, int count, const double* prices) const {
+        const std::ptrdiff_t across = job_.across(), mask_across = job_.mask_across();
+        for (int g = 0; g < count; g += lanes) {
+            const char* scores = strip.scores[k + g];
+            const char* mask = strip.mask[k + g];
+            for (int j = 0; j < job_.width; ++j)
+                add_row(sums, reinterpret_cast<const Score*>(scores + j * across), mask + j * mask_across, lanes, 0.0,
+                        prices + g);
+        }
+    }
+
     // A tile narrower than the lanes: all its entries in a row, up to a whole number of lanes.
     template <int Height, int Width>
     void add_narrow_tile(Sums& sums, const char* scores, const char* mask, const double* rows,
@@ -192,7 +212,7 @@ private:
         char kept[padded] = {};
         for (int i = 0; i < Height; ++i) {
             const char* row = scores + i * job_.down();
-            if (in_place_)
+            if (singles_)
                 for (int j = 0; j < Width; ++j) score[i * Width + j] = reinterpret_cast<const float*>(row)[j];
             else load_(row, job_.across(), Width, score + i * Width);
             for (int j = 0; j < Width; ++j) {

@@ -36,6 +36,12 @@ struct Job {
     std::ptrdiff_t mask_across() const { return mask.strides[grid_axes() + 1]; }
 };
 
+// Whether the scores are stored as T, side by side, so that they can be read as vectors.
+template <typename T>
+bool stored_as(const Job& job) {
+    return job.dtype == (sizeof(T) == 4 ? Dtype::f32 : Dtype::f64);
+}
+
 struct Outcome {
     double objective = 0, bound = 0;
     double largest = 0;                         // largest magnitude that was read

@@ -158,18 +158,6 @@ struct Pack {
         return spread_smallest<L / 2>(low);
     }
 
-    template <typename F>
-    static inline __attribute__((always_inline)) Pack each(const Pack& a, const Pack& b, F f) {
-        Pack x;
-        for (int k = 0; k < K; ++k) x.part[k] = f(a.part[k], b.part[k]);
-        return x;
-    }
-    template <typename F>
-    static inline __attribute__((always_inline)) Mask compare(const Pack& a, const Pack& b, F f) {
-        Mask x;
-        for (int k = 0; k < K; ++k) x.part[k] = f(a.part[k], b.part[k]);
-        return x;
-    }
 private:
     template <int H>
     static V spread_smallest(V x) {
@@ -184,32 +172,39 @@ private:
     }
 };
 
-// Free functions, not friends: GCC compiles a friend for the wrong instruction set if it is not inlined.
-#define MASKSOLVE_ELEMENTWISE(name, expression)                                                            \
-    template <typename T, int P>                                                                           \
-    inline __attribute__((always_inline)) Pack<T, P> name(const Pack<T, P>& a, const Pack<T, P>& b) {      \
-        using V = typename Pack<T, P>::V;                                                                  \
-        return Pack<T, P>::each(a, b, [](V x, V y) __attribute__((always_inline)) { return expression; }); \
+// Free functions, neither friends nor lambdas: GCC compiles those for the wrong instruction set where it does not
+// inline them.
+#define MASKSOLVE_ELEMENTWISE(Answer, name, expression)                                                \
+    template <typename T, int P>                                                                       \
+    inline __attribute__((always_inline)) Answer name(const Pack<T, P>& a, const Pack<T, P>& b) {      \
+        Answer answer;                                                                                 \
+        for (int k = 0; k < Pack<T, P>::K; ++k) {                                                      \
+            const typename Pack<T, P>::V x = a.part[k], y = b.part[k];                                 \
+            answer.part[k] = expression;                                                               \
+        }                                                                                              \
+        return answer;                                                                                 \
     }
-#define MASKSOLVE_COMPARISON(name, expression)                                                                         \
-    template <typename T, int P>                                                                                       \
-    inline __attribute__((always_inline)) typename Pack<T, P>::Mask name(const Pack<T, P>& a, const Pack<T, P>& b) {   \
-        using V = typename Pack<T, P>::V;                                                                              \
-        return Pack<T, P>::compare(a, b, [](V x, V y) __attribute__((always_inline)) { return expression; });          \
-    }
-MASKSOLVE_ELEMENTWISE(operator+, x + y)
-MASKSOLVE_ELEMENTWISE(operator-, x - y)
-MASKSOLVE_ELEMENTWISE(operator*, x* y)
-MASKSOLVE_ELEMENTWISE(operator&, x& y)
-MASKSOLVE_ELEMENTWISE(operator|, x | y)
-MASKSOLVE_ELEMENTWISE(least, x < y ? x : y)
-MASKSOLVE_ELEMENTWISE(most, x > y ? x : y)
-MASKSOLVE_COMPARISON(operator<, x < y)
-MASKSOLVE_COMPARISON(operator>, x > y)
-MASKSOLVE_COMPARISON(operator==, x == y)
-MASKSOLVE_COMPARISON(operator!=, x != y)
+template <typename T, int P>
+struct PackTypes {
+    using Values = Pack<T, P>;
+    using Mask = typename Values::Mask;
+};
+#define MASKSOLVE_VALUES typename PackTypes<T, P>::Values
+#define MASKSOLVE_MASK typename PackTypes<T, P>::Mask
+MASKSOLVE_ELEMENTWISE(MASKSOLVE_VALUES, operator+, x + y)
+MASKSOLVE_ELEMENTWISE(MASKSOLVE_VALUES, operator-, x - y)
+MASKSOLVE_ELEMENTWISE(MASKSOLVE_VALUES, operator*, x* y)
+MASKSOLVE_ELEMENTWISE(MASKSOLVE_VALUES, operator&, x& y)
+MASKSOLVE_ELEMENTWISE(MASKSOLVE_VALUES, operator|, x | y)
+MASKSOLVE_ELEMENTWISE(MASKSOLVE_VALUES, least, x < y ? x : y)
+MASKSOLVE_ELEMENTWISE(MASKSOLVE_VALUES, most, x > y ? x : y)
+MASKSOLVE_ELEMENTWISE(MASKSOLVE_MASK, operator<, x < y)
+MASKSOLVE_ELEMENTWISE(MASKSOLVE_MASK, operator>, x > y)
+MASKSOLVE_ELEMENTWISE(MASKSOLVE_MASK, operator==, x == y)
+MASKSOLVE_ELEMENTWISE(MASKSOLVE_MASK, operator!=, x != y)
 #undef MASKSOLVE_ELEMENTWISE
-#undef MASKSOLVE_COMPARISON
+#undef MASKSOLVE_VALUES
+#undef MASKSOLVE_MASK
 
 template <typename T, int P>
 inline __attribute__((always_inline)) Pack<T, P> positive_part(Pack<T, P> a) {

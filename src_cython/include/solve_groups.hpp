@@ -21,9 +21,9 @@ public:
 
     void run() {
         for_each_strip(job_, outcome_, [&](const Strip& strip) {
-            const bool native = std::is_same_v<T, float> && job_.dtype == Dtype::f32;
-            upright_ = native && strip.scores.step == 4 && strip.mask.step == 1;
-            lying_ = native && P == 4 && width() == 4 && job_.across() == 4 && strip.scores.step == 16 &&
+            upright_ = stored_as<T>(job_) && strip.scores.step == sizeof(T) && strip.mask.step == 1;
+            lying_ = stored_as<T>(job_) && P == 4 && width() == 4 && job_.across() == sizeof(T) &&
+                     strip.scores.step == 4 * sizeof(T) &&
                      job_.mask_across() == 1 && strip.mask.step == 4;
             for (std::ptrdiff_t k = 0; k < strip.count; k += segment)
                 solve_segment(strip, k, static_cast<int>(std::min<std::ptrdiff_t>(segment, strip.count - k)));
@@ -88,11 +88,10 @@ private:
     // Groups anywhere: each one's entries in a row, then transposed.
     void read_apart(const Strip& strip, std::ptrdiff_t k, int count, Batch& work) const {
         constexpr bool blocks = P >= L;
-        if (blocks && count == L && width() == P && std::is_same_v<T, float> && job_.dtype == Dtype::f32 &&
-            job_.across() == sizeof(float)) {
+        if (blocks && count == L && width() == P && stored_as<T>(job_) && job_.across() == sizeof(T)) {
             for (int j = 0; j < P; j += L)
                 for (int g = 0; g < L && j + g < P; ++g)
-                    std::memcpy(&work.entries[j + g], strip.scores[k + g] + j * sizeof(float), sizeof(V));
+                    std::memcpy(&work.entries[j + g], strip.scores[k + g] + j * sizeof(T), sizeof(V));
         } else {
             alignas(64) T group[L][P] = {};
             for (int g = 0; g < L; ++g) {

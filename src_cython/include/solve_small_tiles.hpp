@@ -65,14 +65,14 @@ private:
 
     // The scores of `count` tiles, in the order of quad_of; lanes beyond hold zeros.
     inline __attribute__((always_inline)) void read(const Strip& strip, std::ptrdiff_t k, int count, Kernel& kernel) const {
-        if constexpr (M == 4 && std::is_same_v<T, float>) {
-            if (count == L && job_.dtype == Dtype::f32 && job_.across() == 4 && strip.scores.step == 16) {
+        if constexpr (M == 4) {
+            if (count == L && stored_as<T>(job_) && job_.across() == sizeof(T) && strip.scores.step == 4 * sizeof(T)) {
                 for (int i = 0; i < 4; ++i)
                     load_quads<T, L>(reinterpret_cast<const T*>(strip.scores[k] + i * job_.down()), kernel.s[i]);
                 return;
             }
         }
-        const bool native = std::is_same_v<T, float> && job_.dtype == Dtype::f32;
+        const bool native = stored_as<T>(job_);
         alignas(64) T lanes[M][M][L] = {};
         for (int l = 0; l < L; ++l) {
             const int g = quad_of<L>(l);

@@ -14,8 +14,8 @@ namespace MASKSOLVE_ISA {
 template <typename T, int P>
 void load_tile(const Job& job, const char* from, Loader<T> load, T (*to)[P]) {
     const int m = job.height;
-    if (m == P && std::is_same_v<T, float> && job.dtype == Dtype::f32 && job.across() == sizeof(float)) {
-        for (int i = 0; i < P; ++i) std::memcpy(to[i], from + i * job.down(), P * sizeof(float));
+    if (m == P && stored_as<T>(job) && job.across() == sizeof(T)) {
+        for (int i = 0; i < P; ++i) std::memcpy(to[i], from + i * job.down(), P * sizeof(T));
     } else {
         for (int i = 0; i < m; ++i) load(from + i * job.down(), job.across(), m, to[i]);
     }

@@ -151,18 +151,18 @@ private:
 
     void fill_ties(int i) {
         std::uint64_t bits = kept(i);
-        std::uint64_t tied = (Row::load(s[i]) - Row::load(v) == Row::all(low_[i])).bits();
-        for (int missing = n_ - __builtin_popcountll(bits); missing > 0; --missing) {
-            int best = __builtin_ctzll(tied);
-            for (std::uint64_t rest = tied & (tied - 1); rest; rest &= rest - 1) {
-                const int j = __builtin_ctzll(rest);
-                if (in_column_[j] < in_column_[best]) best = j;
-            }
-            tied &= ~(std::uint64_t{1} << best);
-            bits |= std::uint64_t{1} << best;
-            ++in_column_[best];
+        std::uint64_t tied = (Row::load(s[i]) - Row::load(v) == Row::all(low_[i])).bits() & valid_;
+        int missing = n_ - __builtin_popcountll(bits);
+        const Mask held = Mask::load(in_column_);
+        std::uint64_t taken = 0;
+        for (I level = held.smallest()[0]; missing > 0; ++level) {
+            std::uint64_t here = (held == Mask::all(level)).bits() & tied;
+            for (; missing < __builtin_popcountll(here); here &= ~(std::uint64_t{1} << (63 - __builtin_clzll(here)))) {}
+            missing -= __builtin_popcountll(here);
+            taken |= here;
         }
-        set_kept(i, bits);
+        (held - from_bits(taken, bit_)).store(in_column_);
+        set_kept(i, bits | taken);
     }
 
     // All lanes j (i) with bit j (i) of the row's (column's) kept entries.
