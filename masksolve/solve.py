@@ -118,10 +118,10 @@ def solve(
     engine, reason = select(backend, problem, options)
     if not engine.checks_scores or problem.pattern.remainder == "dense":
         problem = problem.read()
+    layout = lay_out(problem, store_prices=duals, start=start)
     try:
-        layout = lay_out(problem, store_prices=duals, start=start)
         reports, interrupted = _run(engine, problem, layout, control)
-    except UnfitScoresError:
+    except UnfitScoresError:  # refused by read(), or so large that prices must be float64
         problem = problem.read()
         layout = lay_out(problem, store_prices=duals, start=start)
         reports, interrupted = _run(engine, problem, layout, control)

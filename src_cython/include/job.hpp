@@ -29,7 +29,6 @@ struct Job {
     // Whether to compute, and hand out prices, in float64; masksolve.tiles.price_dtype says the same.
     bool in_double() const { return !fits_float(dtype) || largest > 0x1p96; }
     bool forced() const { return keep.data != nullptr || drop.data != nullptr; }
-    bool transposable() const { return height > 1 || column_least > 0; }
     std::ptrdiff_t down() const { return scores.strides[grid_axes()]; }
     std::ptrdiff_t across() const { return scores.strides[grid_axes() + 1]; }
     std::ptrdiff_t mask_down() const { return mask.strides[grid_axes()]; }
