@@ -171,6 +171,25 @@ def test_tiles_of_every_family_are_optimal(pattern, constraint):
         assert_optimal(ms.solve(scores, pattern + constraint), scores)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("pattern", ["1:2-T", "1:3-T", "2:3-T", "1:4-T", "2:4-T", "3:4-T"])
+def test_at_most_loses_nothing_to_scores_of_other_magnitude(pattern, dtype):
+    """Large negative scores, which are dropped, must not round small positive ones away; tile by tile."""
+    m = ms.Pattern.parse(pattern).m
+    rng = np.random.default_rng(13)
+    signs = rng.choice([-1, 1], (40 * m, 40 * m))
+    scores = (signs * np.exp(8 * rng.standard_normal(signs.shape))).astype(dtype)
+    result = ms.solve(scores, pattern + " at_most", duals=True)
+    best = ms.solve(scores, pattern + " at_most", backend="enumerate")
+    kept, most = (
+        np.where(mask, scores, 0).reshape(40, m, 40, m).sum(axis=(1, 3), dtype=np.float64)
+        for mask in (result.mask, best.mask)
+    )
+    np.testing.assert_allclose(kept, most, rtol=1e-6)
+    assert min(part.min() for part in result.duals) >= 0
+    assert_feasible(result.mask, result.pattern)
+
+
 @pytest.mark.parametrize("constraint", ["", " at_most"])
 @pytest.mark.parametrize("axis", [-1, -2, 0])
 @pytest.mark.parametrize("pattern", GROUPS)

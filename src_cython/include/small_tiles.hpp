@@ -4,6 +4,10 @@
 // lower halves are found apart, so 36 + 36 sums serve for all. A mask is a code: bit 4 i + j for entry (i, j).
 // The prices come from the mask that was found: complementary slackness is a system of difference
 // constraints between columns, solved by Bellman-Ford; the mask's optimality is proven if they hold.
+//
+// At most n: exactly n first. While the prices say that a tile gains by keeping fewer, it gives up one entry along the
+// shortest path from any column to any row that drops and adds entries in turn. The optimum is concave in the number
+// kept, so the first number from which no path gains is the best.
 #pragma once
 
 #include "simd.hpp"
@@ -55,19 +59,52 @@ public:
         } else {
             choose_permutation(n == M - 1 && n != 1, parts);
         }
-        price();
+        price<false>();
     }
 
-    // Lanes whose tile could gain by keeping fewer than n: some price is negative.
-    std::uint64_t would_shrink() const {
-        V low = u[0];
+    // The best mask that keeps at most n, and its prices, which are not negative. Scores below 0 count as 0, lest
+    // their magnitude drown the others, and are dropped in the end.
+    inline __attribute__((always_inline)) void solve_at_most(int n, const Parts& parts) {
+        V low = s[0][0];
         MASKSOLVE_UNROLL
-        for (int i = 1; i < M; ++i) low = low < u[i] ? low : u[i];
-        return lane_bits<I, L>(low < V{});
+        for (int e = 1; e < M * M; ++e) low = smaller(low, s[e / M][e % M]);
+        Codes negative{};
+        if (lane_bits<I, L>(low < V{})) negative = raise_to_zero();
+        solve(n, parts);
+        if (would_shrink()) shrink(n);
+        code &= ~negative;
     }
 
 private:
     static constexpr int top_bit = 8 * sizeof(I) - 1;
+
+    static Codes entry(int i, int j) { return all(1 << (4 * i + j)); }
+    Codes is_kept(int i, int j) const { return (code << all(top_bit - (4 * i + j))) < 0; }
+
+    // Whether some lane's tile could gain by keeping fewer: some price is negative.
+    bool would_shrink() const {
+        V low = u[0];
+        MASKSOLVE_UNROLL
+        for (int i = 1; i < M; ++i) low = smaller(low, u[i]);
+        return lane_bits<I, L>(low < V{}) != 0;
+    }
+
+    // Which entries were negative.
+    __attribute__((noinline)) Codes raise_to_zero() {
+        Codes negative{};
+        for (int i = 0; i < M; ++i)
+            for (int j = 0; j < M; ++j) {
+                negative |= (s[i][j] < V{}) & entry(i, j);
+                s[i][j] = s[i][j] < V{} ? V{} : s[i][j];
+            }
+        return negative;
+    }
+
+    // Where rounding hides the path that negative prices promise, they rise to 0, which costs no more than rounding.
+    __attribute__((noinline)) void shrink(int n) {
+        while (would_shrink() && give_up_one()) price<true>(n);
+        for (int i = 0; i < M; ++i) u[i] = u[i] < V{} ? V{} : u[i];
+    }
 
     struct Choice {
         V worth;
@@ -78,7 +115,52 @@ private:
             worth = better ? other_worth : worth;
             code = better ? other_code : code;
         }
+        // A path changes an entry once, even if rounding makes a detour seem to gain.
+        inline __attribute__((always_inline)) void extend(const Choice& path, const Choice& arc) {
+            const V length = path.worth + arc.worth;
+            const Codes better = (length > worth) & ((path.code & arc.code) == 0);
+            worth = better ? length : worth;
+            code = better ? path.code | arc.code : code;
+        }
     };
+
+    // One entry fewer in each lane that gains by it; whether any does.
+    inline __attribute__((always_inline)) bool give_up_one() {
+        const V never = V{} - std::numeric_limits<T>::infinity();
+        V kept[M][M], added[M][M];
+        MASKSOLVE_UNROLL
+        for (int i = 0; i < M; ++i)
+            MASKSOLVE_UNROLL
+            for (int j = 0; j < M; ++j) {
+                kept[i][j] = is_kept(i, j) ? s[i][j] : -never;
+                added[i][j] = is_kept(i, j) ? never : s[i][j];
+            }
+        Choice arc[M][M];  // from a column to another: some row drops the one and adds the other
+        MASKSOLVE_UNROLL
+        for (int j = 0; j < M; ++j)
+            MASKSOLVE_UNROLL
+            for (int k = 0; k < M; ++k) {
+                if (j == k) continue;
+                arc[j][k] = {added[0][k] - kept[0][j], entry(0, j) | entry(0, k)};
+                MASKSOLVE_UNROLL
+                for (int i = 1; i < M; ++i) arc[j][k].offer(added[i][k] - kept[i][j], entry(i, j) | entry(i, k));
+            }
+        Choice path[M] = {};  // to each column: what it gains, and the entries that change
+        MASKSOLVE_UNROLL
+        for (int round = 0; round < M - 1; ++round)
+            MASKSOLVE_UNROLL
+            for (int j = 0; j < M; ++j)
+                MASKSOLVE_UNROLL
+                for (int k = 0; k < M; ++k)
+                    if (j != k) path[k].extend(path[j], arc[j][k]);
+        Choice best{};
+        MASKSOLVE_UNROLL
+        for (int j = 0; j < M; ++j)
+            MASKSOLVE_UNROLL
+            for (int i = 0; i < M; ++i) best.extend(path[j], Choice{V{} - kept[i][j], entry(i, j)});
+        code ^= best.code;
+        return lane_bits<I, L>(best.worth > V{}) != 0;
+    }
 
     // One entry in each row and column: the most valuable to keep, or the least valuable to drop.
     inline __attribute__((always_inline)) void choose_permutation(bool drop, const Parts& parts) {
@@ -167,8 +249,10 @@ private:
     }
 
     // v_j <= v_k + (s_ij - s_ik) wherever row i keeps j and drops k; here w = -v, from w = 0 downwards. The
-    // largest prices that result are non-negative just if keeping fewer entries could not gain.
-    inline __attribute__((always_inline)) void price() {
+    // largest prices that result are non-negative just if keeping fewer entries could not gain. `open`: rows that
+    // keep fewer than n have the price 0, so v_k >= s_ik where they drop k.
+    template <bool open>
+    inline __attribute__((always_inline)) void price(int n = 0) {
         constexpr T infinity = std::numeric_limits<T>::infinity();
         const V far = V{} + infinity;
         V kept[M][M], dropped[M][M], shift[M][M];
@@ -176,9 +260,9 @@ private:
         for (int i = 0; i < M; ++i)
             MASKSOLVE_UNROLL
             for (int j = 0; j < M; ++j) {
-                const Codes is_kept = (code << all(top_bit - (4 * i + j))) < 0;
-                kept[i][j] = is_kept ? s[i][j] : far;
-                dropped[i][j] = is_kept ? -far : s[i][j];
+                const Codes here = is_kept(i, j);
+                kept[i][j] = here ? s[i][j] : far;
+                dropped[i][j] = here ? -far : s[i][j];
             }
         MASKSOLVE_UNROLL
         for (int j = 0; j < M; ++j)
@@ -189,7 +273,15 @@ private:
                 MASKSOLVE_UNROLL
                 for (int i = 1; i < M; ++i) shift[j][k] = smaller(shift[j][k], kept[i][j] - dropped[i][k]);
             }
-        V w[M] = {};
+        V w[M] = {}, most_u[M];
+        if constexpr (open)
+            MASKSOLVE_UNROLL
+            for (int i = 0; i < M; ++i) {
+                const Codes full = row_is_full(i, n);
+                most_u[i] = full ? far : V{};
+                MASKSOLVE_UNROLL
+                for (int k = 0; k < M; ++k) w[k] = full ? w[k] : smaller(w[k], V{} - dropped[i][k]);
+            }
         MASKSOLVE_UNROLL
         for (int round = 0; round < M - 1; ++round)
             MASKSOLVE_UNROLL
@@ -204,7 +296,14 @@ private:
             u[i] = kept[i][0] + w[0];
             MASKSOLVE_UNROLL
             for (int j = 1; j < M; ++j) u[i] = smaller(u[i], kept[i][j] + w[j]);
+            if constexpr (open) u[i] = smaller(u[i], most_u[i]);
         }
+    }
+
+    Codes row_is_full(int i, int n) const {
+        Codes held{};
+        for (int j = 0; j < M; ++j) held -= is_kept(i, j);
+        return held == I(n) - Codes{};
     }
 
     static V smaller(const V& a, const V& b) { return a < b ? a : b; }

@@ -1,4 +1,4 @@
-// Tiles by general min-cost flow: cut by the edge, with forced entries, or where at most n beats exactly n.
+// Tiles by general min-cost flow: cut by the edge, with forced entries, or large ones where at most n beats exactly n.
 #pragma once
 
 #include "certify.hpp"

@@ -1,9 +1,10 @@
 // Whole tiles of side 2 to 4, one a lane.
 #pragma once
 
+#include "certify.hpp"
 #include "lanes.hpp"
 #include "small_tiles.hpp"
-#include "solve_flow.hpp"
+#include "tile_io.hpp"
 
 namespace masksolve {
 namespace MASKSOLVE_ISA {
@@ -35,15 +36,7 @@ private:
 
     void solve_segment(const Strip& strip, std::ptrdiff_t k, int count) {
         alignas(64) T u[segment][M], v[segment][M];
-        std::uint64_t shrinking = 0;  // bit g: tile g would keep more if it kept fewer than n
-        for (int g = 0; g < count; g += L) {
-            shrinking |= batch(strip, k + g, std::min(L, count - g), u + g, v + g) << g;
-        }
-        if (count < segment) shrinking &= (std::uint64_t{1} << count) - 1;
-        for (; shrinking; shrinking &= shrinking - 1) {
-            const int g = __builtin_ctzll(shrinking);
-            shrink(strip, k + g, u[g], v[g]);
-        }
+        for (int g = 0; g < count; g += L) batch(strip, k + g, std::min(L, count - g), u + g, v + g);
         for (int g = 0; g < count && job_.rows.data != nullptr; ++g) {
             write_prices(job_.rows, strip.rows[k + g], M, u[g]);
             write_prices(job_.columns, strip.columns[k + g], M, v[g]);
@@ -51,16 +44,15 @@ private:
         certifier_.template add<M, M>(strip, k, count, u[0], v[0], M);
     }
 
-    // Bit g of the answer: at most n is wanted, and tile g would keep more if it kept fewer.
-    inline __attribute__((always_inline)) std::uint64_t batch(const Strip& strip, std::ptrdiff_t k, int count, T (*u)[M],
-                                                              T (*v)[M]) const {
+    inline __attribute__((always_inline)) void batch(const Strip& strip, std::ptrdiff_t k, int count, T (*u)[M],
+                                                      T (*v)[M]) const {
         Kernel kernel;
         read(strip, k, count, kernel);
-        kernel.solve(job_.row_most, parts_);
+        if (job_.row_least < job_.row_most) kernel.solve_at_most(job_.row_most, parts_);
+        else kernel.solve(job_.row_most, parts_);
         spread(kernel.u, u);
         spread(kernel.v, v);
         write_masks(strip, k, count, kernel.code);
-        return job_.row_least == 0 ? shrinking_tiles(kernel) : 0;
     }
 
     // The scores of `count` tiles, in the order of quad_of; lanes beyond hold zeros.
@@ -114,21 +106,6 @@ private:
                     strip.mask[k + g][i * job_.mask_down() + j * job_.mask_across()] =
                         static_cast<char>(bytes[g] >> (8 * j) & 1);
         }
-    }
-
-    static std::uint64_t shrinking_tiles(const Kernel& kernel) {
-        const std::uint64_t lanes = kernel.would_shrink();
-        if (lanes == 0) return 0;
-        std::uint64_t tiles = 0;
-        for (int l = 0; l < L; ++l) tiles |= (lanes >> l & 1) << quad_of<L>(l);
-        return tiles;
-    }
-
-    __attribute__((noinline)) void shrink(const Strip& strip, std::ptrdiff_t k, T* u, T* v) {
-        const char* mask = strip.mask[k];
-        std::uint64_t kept[M];
-        for (int i = 0; i < M; ++i) kept[i] = read_bits(job_.mask, mask, i, M);
-        shrink_by_flow(job_, strip, k, kept, outcome_, u, v);
     }
 };
 
