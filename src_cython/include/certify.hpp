@@ -131,8 +131,10 @@ public:
 private:
     static constexpr int lanes = 4;  // sums run in fixed lanes, so that every instruction set adds alike
     using Four = Pack<double, lanes>;
+    // Without initialisers: GCC compiles the constructor that they imply for the wrong instruction set (see simd.hpp),
+    // whose way of returning a vector is another.
     struct Sums {
-        Four objective = Four::all(0), gain = Four::all(0), worth = Four::all(0);
+        Four objective, gain, worth;
     };
 
     const Job& job_;
@@ -140,13 +142,13 @@ private:
     bool singles_, doubles_;  // scores side by side as float or double
     CompensatedSum objective_, bound_;  // over many tiles
     int added_ = 0;
-    Sums sums_;  // over a few tiles; copied to a local while adding: mask bytes could alias it, and registers are faster
+    Sums sums_{};  // over a few tiles; copied to a local while adding: mask bytes could alias it, and registers are faster
 
     void fold() {
         objective_.add(total(sums_.objective));
         bound_.add(total(sums_.gain));
         bound_.add(total(sums_.worth));
-        sums_ = Sums();
+        sums_ = Sums{};
         added_ = 0;
     }
 

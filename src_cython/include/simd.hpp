@@ -172,8 +172,8 @@ private:
     }
 };
 
-// Free functions, neither friends nor lambdas: GCC compiles those for the wrong instruction set where it does not
-// inline them.
+// Free functions, not friends: GCC 12 forgets `#pragma GCC target` for friends and for constructors that it makes by
+// itself, and compiles them for the wrong instruction set where it does not inline them.
 #define MASKSOLVE_ELEMENTWISE(Answer, name, expression)                                                \
     template <typename T, int P>                                                                       \
     inline __attribute__((always_inline)) Answer name(const Pack<T, P>& a, const Pack<T, P>& b) {      \
