@@ -162,7 +162,7 @@ def _count(block: Block, axis: str, bounds: Bounds) -> _Found:
     counts = block.scores.sum(axis=-2 if axis == "column" else -1, dtype=np.int8)
     *place, index = np.nonzero((counts < bounds[0]) | (counts > bounds[1]))
     table = np.stack([block.numbers(tuple(place)), index, counts[*place, index]], axis=1)
-    return _Found(axis, bounds, table)
+    return _Found(axis, bounds, table[np.argsort(table[:, 0], kind="stable")])
 
 
 def recompute(

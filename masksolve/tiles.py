@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -23,6 +24,8 @@ Bounds = tuple[int, int]
 Scalar = TypeVar("Scalar", bound=np.generic)
 
 _SMALL = 4 << 20
+_TOGETHER = 16
+"""As many tiles as the widest registers have lanes."""
 
 
 class Prices(NamedTuple):
@@ -47,8 +50,8 @@ class Block:
     Attributes
     ----------
     scores : ndarray, shape ``(*grid, r, c)``
-        View of the caller's array, any real dtype; ``grid`` runs over batch, tile row, tile
-        column (batch, group for one-directional patterns).
+        View of the caller's array, any real dtype; ``grid`` runs over batch, tile row and tile column
+        (one-directional patterns: the other axes, one row, groups), in the order of ``axes``.
     mask : ndarray of bool, shape ``(*grid, r, c)``
         Output: view of the mask; True = kept.
     prices : Prices or None
@@ -62,7 +65,11 @@ class Block:
     largest : float
         No score of the whole array is larger in absolute value.
     corner, whole_grid : tuple of int
-        Place of the block's first tile in the grid of the whole array, and that grid's shape.
+        Place of the block's first tile in the grid of the whole array, and that grid's shape. Tiles are
+        numbered row-major in it, with the grouped axis last.
+    axes : tuple of int or None
+        Which axis of the whole array's grid each axis of ``grid`` is; None: the same. With forced choices
+        it is the same, so that the first tile without a mask is found first.
     """
 
     scores: npt.NDArray[Any]
@@ -76,6 +83,12 @@ class Block:
     largest: float
     corner: tuple[int, ...]
     whole_grid: tuple[int, ...]
+    axes: tuple[int, ...] | None = None
+
+    @property
+    def upright(self) -> bool:
+        """Whether neighbours in the grid are groups of different lines, or tiles of different columns."""
+        return self.axes is not None and self.axes[-1] != len(self.axes) - 1
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -98,7 +111,9 @@ class Block:
 
     def numbers(self, place: tuple[Any, ...]) -> npt.NDArray[np.intp]:
         """Row-major numbers, in the whole array, of the tiles at ``place`` in the block's grid."""
-        whole = tuple(p + c for p, c in zip(place, self.corner, strict=True))
+        axes = range(len(self.corner)) if self.axes is None else self.axes
+        ordered = [along for _, along in sorted(zip(axes, place, strict=True), key=itemgetter(0))]
+        whole = tuple(p + c for p, c in zip(ordered, self.corner, strict=True))
         return np.asarray(np.ravel_multi_index(whole, self.whole_grid))
 
     def gather(self, first: int, last: int) -> Chunk:
@@ -198,6 +213,7 @@ def lay_out(problem: MaskProblem, *, store_prices: bool | None = None, start: Pr
     keep = None if problem.keep is None else grouped(problem.keep, pattern)
     drop = None if problem.drop is None else grouped(problem.drop, pattern)
     start = None if start is None else _on_grid(start, whole_grid, tile_height, pattern)
+    axes = None if keep is not None or drop is not None else _grid_axes(whole_grid, pattern)
 
     blocks = []
     for row in down:
@@ -205,17 +221,18 @@ def lay_out(problem: MaskProblem, *, store_prices: bool | None = None, start: Pr
             row_bounds, column_bounds = _bounds(pattern, row, column)
             blocks.append(
                 Block(
-                    scores=_cut(scores, row, column),
-                    mask=_cut(grouped_mask, row, column),
-                    prices=None if prices is None else _cut_prices(prices, row, column),
-                    keep=None if keep is None else _cut(keep, row, column),
-                    drop=None if drop is None else _cut(drop, row, column),
-                    start=None if start is None else _cut_prices(start, row, column),
+                    scores=_cut(scores, row, column, axes),
+                    mask=_cut(grouped_mask, row, column, axes),
+                    prices=None if prices is None else _cut_prices(prices, row, column, axes),
+                    keep=None if keep is None else _cut(keep, row, column, axes),
+                    drop=None if drop is None else _cut(drop, row, column, axes),
+                    start=None if start is None else _cut_prices(start, row, column, axes),
                     row_bounds=row_bounds,
                     column_bounds=column_bounds,
                     largest=problem.largest,
                     corner=(0,) * len(lead) + (row.tile, column.tile),
                     whole_grid=whole_grid,
+                    axes=axes,
                 )
             )
     for tail in tails(mask, pattern):
@@ -266,21 +283,44 @@ def _group_bounds(pattern: Pattern, length: int) -> Bounds:
     return (pattern.n if exact else 0), min(pattern.n, length)
 
 
-def _cut(array: npt.NDArray[Scalar], row: _Segment, column: _Segment) -> npt.NDArray[Scalar]:
+def _grid_axes(grid: tuple[int, ...], pattern: Pattern) -> tuple[int, ...]:
+    """Order of a block's grid, by its shape alone: tiles along its last axis are solved together.
+
+    Groups stand where the grouped axis stands in the array, so that those that lie side by side in memory are
+    neighbours. Last comes the innermost axis that is long enough, or else the longest.
+    """
+    axes = list(range(len(grid)))
+    if not pattern.transposable:  # the other axes, one row, the groups
+        *others, row, groups = axes
+        place = pattern.axis % (len(grid) - 1)
+        axes = [row, *others[:place], groups, *others[place:]]
+    enough = [axis for axis in axes if grid[axis] >= _TOGETHER]
+    along = enough[-1] if enough else max(reversed(axes), key=grid.__getitem__)
+    axes.remove(along)
+    return (*axes, along)
+
+
+def _cut(
+    array: npt.NDArray[Scalar], row: _Segment, column: _Segment, axes: tuple[int, ...] | None
+) -> npt.NDArray[Scalar]:
     part = array[
         ...,
         row.start : row.start + row.runs * row.length,
         column.start : column.start + column.runs * column.length,
     ]
     shape = (*array.shape[:-2], row.runs, row.length, column.runs, column.length)
-    return np.reshape(part, shape, copy=False).swapaxes(-3, -2)
+    tiles = np.reshape(part, shape, copy=False).swapaxes(-3, -2)
+    return tiles if axes is None else tiles.transpose(*axes, -2, -1)
 
 
-def _cut_prices(prices: Prices, row: _Segment, column: _Segment) -> Prices:
-    place = (..., slice(row.tile, row.tile + row.runs), slice(column.tile, column.tile + column.runs))
+def _cut_prices(prices: Prices, row: _Segment, column: _Segment, axes: tuple[int, ...] | None) -> Prices:
+    def cut(array: PriceArray, length: int) -> PriceArray:
+        part = array[..., row.tile : row.tile + row.runs, column.tile : column.tile + column.runs, :length]
+        return part if axes is None else part.transpose(*axes, -1)
+
     return Prices(
-        prices.rows[(*place, slice(row.length))],
-        None if prices.columns is None else prices.columns[(*place, slice(column.length))],
+        cut(prices.rows, row.length),
+        None if prices.columns is None else cut(prices.columns, column.length),
     )
 
 

@@ -20,7 +20,7 @@ cdef extern from "job.hpp" namespace "masksolve" nogil:
     cppclass Job:
         Strided scores, mask, keep, drop, rows, columns, start_rows, start_columns
         Dtype dtype
-        bint start_is_double
+        bint start_is_double, upright
         int height, width, row_least, row_most, column_least, column_most
         double largest
         Py_ssize_t first, last
@@ -74,6 +74,7 @@ def solve_tiles(block, Py_ssize_t first, Py_ssize_t last, str instruction_set):
         job.start_columns = strided(block.start.columns)
         job.start_is_double = block.start.rows.dtype == np.float64
     job.dtype = dtype_code(block.scores)
+    job.upright = block.upright
     job.height, job.width = block.tile_shape
     job.row_least, job.row_most = block.row_bounds
     job.column_least, job.column_most = block.column_bounds

@@ -126,6 +126,35 @@ def test_prices_have_one_row_for_each_tile(problem: MaskProblem) -> None:
     assert [block.start is None for block in again.blocks] == [False] * len(again.blocks)
 
 
+@pytest.mark.parametrize(
+    ("shape", "pattern", "grid", "upright"),
+    [
+        ((64, 160), "2:4-T", (16, 40), False),
+        ((400, 8), "2:4-T", (2, 100), True),
+        ((8, 400), "2:4-T", (2, 100), False),
+        ((50, 16, 16), "2:4-T", (4, 4, 50), True),
+        ((3, 16, 160), "2:4-T", (3, 4, 40), False),
+        ((12, 8), "2:4-T", (2, 3), True),
+        ((30, 160), "2:4", (1, 30, 40), False),
+        ((160, 30), "2:4 axis=0", (1, 40, 30), True),
+        ((32, 64, 3, 3), "2:4 axis=1", (1, 32, 3, 3, 16), False),
+        ((32, 64, 7, 30), "2:4 axis=1", (1, 32, 16, 7, 30), True),
+        ((400, 8), "2:4", (1, 2, 400), True),
+        ((400,), "2:4 axis=0", (1, 100), False),
+    ],
+)
+def test_the_last_axis_of_the_grid_is_long(
+    shape: tuple[int, ...], pattern: str, grid: tuple[int, ...], upright: bool
+) -> None:
+    """So that tiles fill the registers; groups side by side in memory are neighbours."""
+    scores = np.zeros(shape)
+    (block,) = lay_out(MaskProblem.check(scores, pattern)).blocks
+    assert (block.grid, block.upright) == (grid, upright)
+    (forced,) = lay_out(MaskProblem.check(scores, pattern, keep=np.zeros(shape, bool))).blocks
+    assert forced.grid == forced.whole_grid
+    assert not forced.upright
+
+
 def test_cut_tiles_keep_at_most_n() -> None:
     problem = MaskProblem.check(np.zeros((10, 9)), "2:4-T pad")
     bounds = {

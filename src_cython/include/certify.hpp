@@ -52,17 +52,22 @@ public:
         const char* scores = strip.scores[k];
         const char* mask = strip.mask[k];
         Sums sums = sums_;
-        for (int t = 0; t < count; ++t, u += pitch, v += pitch, scores += step, mask += mask_step) {
+        int t = 0;
+        if constexpr (Width % lanes != 0)
+            for (; t + lanes <= count; t += lanes) {
+                add_abreast<Height, Width>(sums, strip, k + t, u, v, pitch);
+                u += lanes * pitch, v += lanes * pitch;
+                scores += lanes * step, mask += lanes * mask_step;
+            }
+        for (; t < count; ++t, u += pitch, v += pitch, scores += step, mask += mask_step) {
             double rows[64], columns[64];
             widen(u, height, rows);
             widen(v, width, columns);
             add_worth(sums, rows, height, row_least, row_most);
             add_worth(sums, columns, width, column_least, column_most);
             if constexpr (Width % lanes != 0) {
-                if (!job_.forced()) {
-                    add_narrow_tile<Height, Width>(sums, scores, mask, rows, columns);
-                    continue;
-                }
+                add_narrow_tile<Height, Width>(sums, scores, mask, rows, columns);
+                continue;
             }
             if (in_place && singles_) {
                 MASKSOLVE_UNROLL
@@ -104,17 +109,21 @@ public:
         fold();
     }
 
-    // Groups that run across contiguous lanes: entry j of all of them is a row, their prices its columns'. The
-    // last ones may be too few to fill the lanes.
+    // Groups side by side: entry j of all of them is a row, their prices its columns'. The last ones may be too few
+    // to fill the lanes.
     template <typename Price>
-    void add_upright_groups(const Strip& strip, std::ptrdiff_t k, int count, const Price* u) {
+    __attribute__((noinline)) void add_upright_groups(const Strip& strip, std::ptrdiff_t k, int count, const Price* u) {
         const int whole = count / lanes * lanes;
         double prices[most_groups];
         Sums sums = sums_;
         widen(u, count, prices);
         add_worth(sums, prices, whole, job_.row_least, job_.row_most);
-        if (job_.dtype == Dtype::f32) add_upright_rows<float>(sums, strip, k, whole, prices);
-        else add_upright_rows<double>(sums, strip, k, whole, prices);
+        const bool in_place = strip.mask.step == 1;
+        if (in_place && job_.dtype == Dtype::f32 && strip.scores.step == sizeof(float))
+            add_upright_rows<float>(sums, strip, k, whole, prices);
+        else if (in_place && job_.dtype == Dtype::f64 && strip.scores.step == sizeof(double))
+            add_upright_rows<double>(sums, strip, k, whole, prices);
+        else add_upright_rows_slowly(sums, strip, k, whole, prices);
         sums_ = sums;
         fold();
         if (whole < count) add_groups(strip, k + whole, count - whole, u + whole);
@@ -203,6 +212,59 @@ private:
                 add_row(sums, reinterpret_cast<const Score*>(scores + j * across), mask + j * mask_across, lanes, 0.0,
                         prices + g);
         }
+    }
+
+    void add_upright_rows_slowly(Sums& sums, const Strip& strip, std::ptrdiff_t k, int count, const double* prices) const {
+        for (int g = 0; g < count; g += lanes)
+            for (int j = 0; j < job_.width; ++j) {
+                double scores[lanes];
+                char kept[lanes];
+                load_(strip.scores[k + g] + j * job_.across(), strip.scores.step, lanes, scores);
+                for (int l = 0; l < lanes; ++l) kept[l] = strip.mask[k + g + l][j * job_.mask_across()];
+                add_row(sums, scores, kept, lanes, 0.0, prices + g);
+            }
+    }
+
+    // Tiles narrower than the lanes, one in each lane.
+    template <int Height, int Width, typename Price>
+    inline __attribute__((always_inline)) void add_abreast(Sums& sums, const Strip& strip, std::ptrdiff_t k, const Price* u, const Price* v, int pitch) const {
+        const Four row_least = Four::all(job_.row_least), row_most = Four::all(job_.row_most);
+        const Four column_least = Four::all(job_.column_least), column_most = Four::all(job_.column_most);
+        const Four zero = Four::all(0);
+        Four columns[Width];
+        MASKSOLVE_UNROLL
+        for (int j = 0; j < Width; ++j) {
+            columns[j] = abreast(v + j, pitch);
+            sums.worth = sums.worth + most(column_least * columns[j], column_most * columns[j]);
+        }
+        MASKSOLVE_UNROLL
+        for (int i = 0; i < Height; ++i) {
+            const Four row = abreast(u + i, pitch);
+            sums.worth = sums.worth + most(row_least * row, row_most * row);
+            MASKSOLVE_UNROLL
+            for (int j = 0; j < Width; ++j) {
+                const Four score = abreast_scores(strip.scores[k] + i * job_.down() + j * job_.across(), strip.scores.step);
+                const char* mask = strip.mask[k] + i * job_.mask_down() + j * job_.mask_across();
+                const std::ptrdiff_t step = strip.mask.step;
+                const char kept[lanes] = {mask[0], mask[step], mask[2 * step], mask[3 * step]};
+                sums.gain = sums.gain + positive_part(score - row - columns[j]);
+                const auto chosen = Four::Mask::convert(kept) != Four::Mask::all(0);
+                sums.objective = sums.objective + select(chosen, score, zero);
+            }
+        }
+    }
+
+    template <typename Price>
+    static inline __attribute__((always_inline)) Four abreast(const Price* first, std::ptrdiff_t pitch) {
+        const double lane[lanes] = {first[0], first[pitch], first[2 * pitch], first[3 * pitch]};
+        return Four::load(lane);
+    }
+
+    inline __attribute__((always_inline)) Four abreast_scores(const char* first, std::ptrdiff_t step) const {
+        double lane[lanes];
+        if (job_.dtype == Dtype::f32) load_plain<double, float>(first, step, lanes, lane);
+        else load_(first, step, lanes, lane);
+        return Four::load(lane);
     }
 
     // A tile narrower than the lanes: all its entries in a row, up to a whole number of lanes.

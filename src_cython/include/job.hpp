@@ -20,6 +20,7 @@ struct Job {
     Strided start_rows, start_columns;  // prices of an earlier solve, or absent
     Dtype dtype{};
     bool start_is_double = false;
+    bool upright = false;               // neighbours in the grid are groups of different lines
     int height = 0, width = 0;
     int row_least = 0, row_most = 0, column_least = 0, column_most = 0;
     double largest = 0;                 // larger magnitudes, and NaN, are refused
@@ -65,7 +66,9 @@ struct Lane {
     char* operator[](std::ptrdiff_t k) const { return place == nullptr ? nullptr : place + k * step; }
 };
 
-// Tiles beside each other along the grid's last axis, so that each array advances by one step.
+// Tiles beside each other along the grid's last axis, so that each array advances by one step. Whole segments (see the
+// kernels), and few enough that they stay in the cache between the first look at their scores and the solution.
+constexpr int segment_tiles = 256, strip_entries = 1 << 16;
 struct Strip {
     std::ptrdiff_t first, count;
     Lane scores, mask, keep, drop, rows, columns, start_rows, start_columns;
@@ -81,6 +84,9 @@ bool scores_fit(const Job& job, const Strip& strip, Bits limit, Bits& largest) {
     } else if (step == entry) {
         const std::ptrdiff_t shape[] = {job.height, job.width, strip.count}, strides[] = {job.down(), across, step};
         largest = largest_bits<Bits>(strip.scores.place, 3, shape, strides);
+    } else if (job.height == 1 || step == job.height * job.down()) {
+        const std::ptrdiff_t shape[] = {strip.count * job.height, job.width}, strides[] = {step / job.height, across};
+        largest = largest_bits<Bits>(strip.scores.place, 2, shape, strides);
     } else {
         const std::ptrdiff_t shape[] = {strip.count, job.height, job.width}, strides[] = {step, job.down(), across};
         largest = largest_bits<Bits>(strip.scores.place, 3, shape, strides);
@@ -132,8 +138,9 @@ template <typename F>
 void for_each_strip(const Job& job, Outcome& outcome, F work) {
     const int axes = job.grid_axes();
     const std::ptrdiff_t length = job.scores.shape[axes - 1];
+    const std::ptrdiff_t most = std::max(1, strip_entries / (job.height * job.width) / segment_tiles) * segment_tiles;
     for (std::ptrdiff_t tile = job.first; tile < job.last && outcome.status == Status::done;) {
-        const std::ptrdiff_t count = std::min(length - tile % length, job.last - tile);
+        const std::ptrdiff_t count = std::min({length - tile % length, job.last - tile, most});
         auto lane = [&](const Strided& array) { return Lane(array, tile, axes); };
         const Strip strip{tile, count, lane(job.scores), lane(job.mask), lane(job.keep), lane(job.drop), lane(job.rows),
                           lane(job.columns), lane(job.start_rows), lane(job.start_columns)};

@@ -21,7 +21,7 @@ public:
 
     void run() {
         for_each_strip(job_, outcome_, [&](const Strip& strip) {
-            upright_ = stored_as<T>(job_) && strip.scores.step == sizeof(T) && strip.mask.step == 1;
+            side_by_side_ = job_.upright && stored_as<T>(job_) && strip.scores.step == sizeof(T);
             lying_ = stored_as<T>(job_) && P == 4 && width() == 4 && job_.across() == sizeof(T) &&
                      strip.scores.step == 4 * sizeof(T) &&
                      job_.mask_across() == 1 && strip.mask.step == 4;
@@ -44,8 +44,8 @@ private:
     Outcome& outcome_;
     Certifier certifier_;
     Loader<T> load_;
-    bool upright_ = false;  // groups side by side, entry after entry one row further: lanes as they lie
-    bool lying_ = false;    // quads one after the other
+    bool side_by_side_ = false;  // an entry of all groups lies in a row: lanes as they lie
+    bool lying_ = false;         // quads one after the other
 
     struct Batch {
         V entries[P];  // beyond the width: -infinity
@@ -57,31 +57,41 @@ private:
         alignas(64) T prices[segment];
         for (int g = 0; g < count; g += L) batch(strip, k + g, std::min(L, count - g), prices + g);
         write_group_prices(strip, k, count, prices);
-        if (upright_) certifier_.add_upright_groups(strip, k, count, prices);
+        if (job_.upright) certifier_.add_upright_groups(strip, k, count, prices);
         else certifier_.template add_groups<Width>(strip, k, count, prices);
     }
 
     inline __attribute__((always_inline)) void batch(const Strip& strip, std::ptrdiff_t k, int count, T* prices) {
         const bool whole = count == L;
-        const bool lying = lying_ && whole, upright = upright_ && whole;
+        const bool lying = lying_ && whole;
         Batch work;
-        read(strip, k, count, lying, upright, work);
+        read(strip, k, count, lying, work);
         choose(work);
         const V in_place = lying ? in_order<T, L>(work.price) : work.price;
         std::memcpy(prices, &in_place, sizeof in_place);
-        write_masks(strip, k, count, lying, upright, work);
+        if (job_.upright) write_upright_masks(strip, k, count, work);
+        else write_masks(strip, k, count, lying, work);
     }
 
-    inline __attribute__((always_inline)) void read(const Strip& strip, std::ptrdiff_t k, int count, bool lying, bool upright, Batch& work) const {
-        const char* first = strip.scores[k];
+    inline __attribute__((always_inline)) void read(const Strip& strip, std::ptrdiff_t k, int count, bool lying, Batch& work) const {
         if constexpr (P == 4)
-            if (lying) return load_quads<T, L>(reinterpret_cast<const T*>(first), work.entries);
-        if (upright) {
-            for (int j = 0; j < P; ++j) work.entries[j] = V{} - std::numeric_limits<T>::infinity();
+            if (lying) return load_quads<T, L>(reinterpret_cast<const T*>(strip.scores[k]), work.entries);
+        if (job_.upright) read_upright(strip, k, count, work);
+        else read_apart(strip, k, count, work);
+    }
+
+    inline __attribute__((always_inline)) void read_upright(const Strip& strip, std::ptrdiff_t k, int count, Batch& work) const {
+        const char* first = strip.scores[k];
+        for (int j = 0; j < P; ++j) work.entries[j] = V{} - std::numeric_limits<T>::infinity();
+        if (side_by_side_ && count == L) {
             for (int j = 0; j < width(); ++j)
                 work.entries[j] = *reinterpret_cast<const typename VectorType<T, L>::unaligned*>(first + j * job_.across());
-        } else {
-            read_apart(strip, k, count, work);
+            return;
+        }
+        for (int j = 0; j < width(); ++j) {
+            alignas(64) T entries[L] = {};
+            load_(first + j * job_.across(), strip.scores.step, count, entries);
+            std::memcpy(&work.entries[j], entries, sizeof entries);
         }
     }
 
@@ -145,16 +155,19 @@ private:
             for (int g = 0; g < count; ++g) *reinterpret_cast<T*>(strip.rows[k + g]) = prices[g];
     }
 
-    inline __attribute__((always_inline)) void write_masks(const Strip& strip, std::ptrdiff_t k, int count, bool lying, bool upright,
-                     const Batch& work) const {
-        if (upright) {
-            for (int j = 0; j < width(); ++j) {
-                const std::uint64_t bits = lane_bits<I, L>(work.kept[j]);
-                char* to = strip.mask[k] + j * job_.mask_across();
+    inline __attribute__((always_inline)) void write_upright_masks(const Strip& strip, std::ptrdiff_t k, int count, const Batch& work) const {
+        for (int j = 0; j < width(); ++j) {
+            const std::uint64_t bits = lane_bits<I, L>(work.kept[j]);
+            char* to = strip.mask[k] + j * job_.mask_across();
+            if (count == L && strip.mask.step == 1)
                 for (int g = 0; g < L; g += 8) std::memcpy(to + g, &mask_bytes[bits >> g & 255], L < 8 ? L : 8);
-            }
-            return;
+            else
+                for (int g = 0; g < count; ++g) to[g * strip.mask.step] = bits >> g & 1;
         }
+    }
+
+    inline __attribute__((always_inline)) void write_masks(const Strip& strip, std::ptrdiff_t k, int count, bool lying,
+                                                           const Batch& work) const {
         for (int j = 0; j < width(); j += 4) {
             Flags bytes{};
             for (int q = 0; q < 4 && j + q < width(); ++q) bytes |= work.kept[j + q] & (I{1} << (8 * q));

@@ -55,30 +55,36 @@ private:
         write_masks(strip, k, count, kernel.code);
     }
 
-    // The scores of `count` tiles, in the order of quad_of; lanes beyond hold zeros.
+    // The scores of `count` tiles, lanes beyond hold zeros; tiles of side 4 in the order of quad_of.
     inline __attribute__((always_inline)) void read(const Strip& strip, std::ptrdiff_t k, int count, Kernel& kernel) const {
+        const bool native = stored_as<T>(job_) && job_.across() == sizeof(T);
+        const bool side_by_side = strip.scores.step == M * sizeof(T);
+        for (int i = 0; i < M; ++i) {
+            const char* first = strip.scores[k] + i * job_.down();
+            if (M == 4 && native && side_by_side && count == L) {
+                load_quads<T, L>(reinterpret_cast<const T*>(first), kernel.s[i]);
+                continue;
+            }
+            alignas(64) T rows[L][M];
+            if (count < L) std::memset(rows, 0, sizeof rows);
+            if (native && side_by_side && count == L) std::memcpy(rows, first, sizeof rows);
+            else if (native)
+                for (int g = 0; g < count; ++g) std::memcpy(rows[g], first + g * strip.scores.step, sizeof rows[g]);
+            else
+                for (int g = 0; g < count; ++g) load_(first + g * strip.scores.step, job_.across(), M, rows[g]);
+            to_lanes(rows, kernel.s[i]);
+        }
+    }
+
+    static inline __attribute__((always_inline)) void to_lanes(const T (*rows)[M], typename Kernel::V* to) {
         if constexpr (M == 4) {
-            if (count == L && stored_as<T>(job_) && job_.across() == sizeof(T) && strip.scores.step == 4 * sizeof(T)) {
-                for (int i = 0; i < 4; ++i)
-                    load_quads<T, L>(reinterpret_cast<const T*>(strip.scores[k] + i * job_.down()), kernel.s[i]);
-                return;
-            }
+            load_quads<T, L>(rows[0], to);
+        } else {
+            alignas(64) T lanes[M][L];
+            for (int j = 0; j < M; ++j)
+                for (int g = 0; g < L; ++g) lanes[j][g] = rows[g][j];
+            std::memcpy(to, lanes, sizeof lanes);
         }
-        const bool native = stored_as<T>(job_);
-        alignas(64) T lanes[M][M][L] = {};
-        for (int l = 0; l < L; ++l) {
-            const int g = quad_of<L>(l);
-            if (g >= count) continue;
-            for (int i = 0; i < M; ++i) {
-                T row[M];
-                const char* from = strip.scores[k + g] + i * job_.down();
-                if (native)
-                    for (int j = 0; j < M; ++j) std::memcpy(&row[j], from + j * job_.across(), sizeof(T));
-                else load_(from, job_.across(), M, row);
-                for (int j = 0; j < M; ++j) lanes[i][j][l] = row[j];
-            }
-        }
-        std::memcpy(kernel.s, lanes, sizeof lanes);
     }
 
     // Prices of one tile after the other.
@@ -87,24 +93,31 @@ private:
             store_quads<T, L>(prices[0], prices[1], prices[2], prices[3], to[0]);
         } else {
             for (int i = 0; i < M; ++i)
-                for (int l = 0; l < L; ++l) to[quad_of<L>(l)][i] = prices[i][l];
+                for (int g = 0; g < L; ++g) to[g][i] = prices[i][g];
         }
     }
 
-    // A nibble of the code holds the four bits of a row; spread them to four bytes.
+    // A nibble of the code holds the bits of a row; spread them to bytes.
     inline __attribute__((always_inline)) void write_masks(const Strip& strip, std::ptrdiff_t k, int count,
                                                             const typename Kernel::Codes& code) const {
         using I = Integer<T>;
         for (int i = 0; i < M; ++i) {
-            const auto bytes = in_order<I, L>((((code >> (4 * i)) & 15) * 0x00204081) & 0x01010101);
+            auto words = (((code >> (4 * i)) & 15) * 0x00204081) & 0x01010101;
+            if constexpr (M == 4) words = in_order<I, L>(words);
+            char* first = strip.mask[k] + i * job_.mask_down();
             if (M == 4 && count == L && job_.mask_across() == 1 && strip.mask.step == 4) {
-                store_words<I, L>(bytes, strip.mask[k] + i * job_.mask_down());
+                store_words<I, L>(words, first);
                 continue;
             }
-            for (int g = 0; g < count; ++g)
-                for (int j = 0; j < M; ++j)
-                    strip.mask[k + g][i * job_.mask_down() + j * job_.mask_across()] =
-                        static_cast<char>(bytes[g] >> (8 * j) & 1);
+            alignas(64) I word[L];
+            std::memcpy(word, &words, sizeof word);
+            for (int g = 0; g < count; ++g) {
+                char* to = first + g * strip.mask.step;
+                const auto bytes = static_cast<std::uint32_t>(word[g]);
+                if (job_.mask_across() == 1) std::memcpy(to, &bytes, M);
+                else
+                    for (int j = 0; j < M; ++j) to[j * job_.mask_across()] = static_cast<char>(bytes >> (8 * j) & 1);
+            }
         }
     }
 };
