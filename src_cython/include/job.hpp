@@ -66,9 +66,11 @@ struct Lane {
     char* operator[](std::ptrdiff_t k) const { return place == nullptr ? nullptr : place + k * step; }
 };
 
-// Tiles beside each other along the grid's last axis, so that each array advances by one step. Whole segments (see the
-// kernels), and few enough that they stay in the cache between the first look at their scores and the solution.
+// A strip is long enough for whole segments of every kernel, and no longer than stays in the cache between the first
+// look at its scores and their solution.
 constexpr int segment_tiles = 256, strip_entries = 1 << 16;
+
+// Tiles beside each other along the grid's last axis, so that each array advances by one step.
 struct Strip {
     std::ptrdiff_t first, count;
     Lane scores, mask, keep, drop, rows, columns, start_rows, start_columns;
