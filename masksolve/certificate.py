@@ -12,11 +12,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import to_numpy
 from .pattern import Pattern
 from .problem import BoolArray, MaskProblem, boolean_array, check_shape
 from .tiles import Block, Bounds, Chunk, Prices, lay_out, tails
@@ -201,11 +202,12 @@ def recompute(
     array = boolean_array("mask", mask)
     if array.shape != problem.scores.shape:
         raise ValueError(f"mask must have the shape of scores {problem.scores.shape}, got {array.shape}")
-    layout = lay_out(problem, store_prices=False, start=duals)
+    start = None if duals is None else Prices(*(cast(Any, to_numpy("duals", part)) for part in duals))
+    layout = lay_out(problem, store_prices=False, start=start)
     np.copyto(layout.mask, array)
     if not all(tail.all() for tail in tails(array, problem.pattern)):
         raise ValueError("mask must be True in the tail that remainder='dense' keeps whole")
-    whole = [float(np.sum(tail, dtype=np.float64)) for tail in layout.tails]
+    whole = layout.tail_sums()
     parts = [
         _recompute(block, first, min(first + step, block.tiles), problem.pattern)
         for block in layout.blocks

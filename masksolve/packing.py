@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import to_numpy
 from .certificate import verify
 from .errors import PatternViolationError
 from .pattern import Pattern
@@ -207,10 +208,11 @@ def unpack(packed: Packed, *, side: Side = "rows") -> AnyArray:
 
 
 def _number_array(weights: npt.ArrayLike) -> AnyArray:
-    if isinstance(weights, np.ma.MaskedArray) or not isinstance(weights, (np.ndarray, list, tuple)):
-        raise TypeError(f"weights must be a plain NumPy array or nested lists, got {type(weights).__name__}")
+    values = to_numpy("weights", weights)
+    if isinstance(values, np.ma.MaskedArray) or not isinstance(values, (np.ndarray, list, tuple)):
+        raise TypeError(f"weights must be a plain array or nested lists, got {type(weights).__name__}")
     try:
-        array = np.asarray(weights)
+        array = np.asarray(values)
     except ValueError as error:
         raise ValueError("weights must be rectangular, got nested lists of unequal length") from error
     if not array.dtype.name.startswith(_NUMBERS):

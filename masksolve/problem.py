@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
+from . import arrays
 from ._ext import scan
 from .pattern import Pattern
 
@@ -21,7 +22,9 @@ _REAL = {
 LARGEST_SINGLE = 2.0**96
 """Scores up to this are solved in float32 if it holds them exactly."""
 
-_LARGEST_SUM = 1e300
+LARGEST_SUM = 1e300
+"""Sums of scores stay below this."""
+
 _MOST_AXES = 61
 """NumPy's 64, less those that cutting into tiles adds."""
 
@@ -55,6 +58,8 @@ class MaskProblem:
     largest: float
     checked: bool = True
 
+    on_device: ClassVar[bool] = False
+
     @classmethod
     def check(
         cls,
@@ -80,8 +85,8 @@ class MaskProblem:
         pattern = Pattern.parse(pattern)
         array = real_array("scores", scores)
         check_shape("scores", array.shape, pattern)
-        forced_keep = _forced("keep", keep, array.shape)
-        forced_drop = _forced("drop", drop, array.shape)
+        forced_keep = check_forced("keep", keep, array.shape)
+        forced_drop = check_forced("drop", drop, array.shape)
         if forced_keep is not None and forced_drop is not None:
             both = np.argwhere(forced_keep & forced_drop)
             if len(both):
@@ -107,7 +112,7 @@ class MaskProblem:
 def real_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     """``value`` as an ndarray of real numbers (bfloat16 included), without copying an ndarray."""
     array = _ndarray(name, value)
-    if not is_real(array.dtype):
+    if not is_real(array.dtype.name):
         raise TypeError(
             f"{name} must hold real numbers (bool, integer, float16, bfloat16, float32 or float64), "
             f"got dtype {array.dtype}"
@@ -115,9 +120,9 @@ def real_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def is_real(dtype: np.dtype[Any]) -> bool:
-    """Whether scores may have this dtype."""
-    return dtype.name in _REAL
+def is_real(dtype: str) -> bool:
+    """Whether scores may have the dtype of this name."""
+    return dtype in _REAL
 
 
 def boolean_array(name: str, value: npt.ArrayLike) -> BoolArray:
@@ -161,18 +166,20 @@ def _grouped_axes(pattern: Pattern) -> tuple[int, ...]:
 def _ndarray(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked array; call its filled() first")
-    if not isinstance(value, (np.ndarray, list, tuple)):
+    native = arrays.to_numpy(name, value)
+    if not isinstance(native, (np.ndarray, list, tuple)):
         raise TypeError(
-            f"{name} must be a NumPy array or nested lists, got {type(value).__name__}; "
+            f"{name} must be an array or nested lists, got {type(value).__name__}; "
             f"convert it with numpy.asarray"
         )
     try:
-        return np.asarray(value)
+        return np.asarray(native)
     except ValueError as error:
         raise ValueError(f"{name} must be rectangular, got nested lists of unequal length") from error
 
 
-def _forced(name: str, value: npt.ArrayLike | None, shape: tuple[int, ...]) -> BoolArray | None:
+def check_forced(name: str, value: npt.ArrayLike | None, shape: tuple[int, ...]) -> BoolArray | None:
+    """``value`` as boolean forced choices for scores of this shape."""
     if value is None:
         return None
     array = boolean_array(name, value)
@@ -196,7 +203,7 @@ def _check_tail(drop: BoolArray, pattern: Pattern) -> None:
 
 def _ordinary(array: npt.NDArray[Any]) -> float:
     """Return what ordinary scores stay below; sums of a tile's are far from overflow, also in float32."""
-    return LARGEST_SINGLE if array.dtype.itemsize <= 4 else _LARGEST_SUM / max(array.size, 1)
+    return LARGEST_SINGLE if array.dtype.itemsize <= 4 else LARGEST_SUM / max(array.size, 1)
 
 
 def _largest(name: str, array: npt.NDArray[Any]) -> float:
@@ -206,7 +213,7 @@ def _largest(name: str, array: npt.NDArray[Any]) -> float:
         with np.errstate(invalid="ignore"):  # bfloat16's signalling NaNs
             where = np.argwhere(~np.isfinite(array))[0]
         raise ValueError(f"{name} must be finite, got {array[tuple(where)]} at {_index(where)}")
-    if largest * array.size > _LARGEST_SUM:
+    if largest * array.size > LARGEST_SUM:
         raise ValueError(
             f"{name} must be small enough to be summed in float64, got magnitude {largest:.3g} in "
             f"{array.size} entries; scale them down"

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .pattern import Pattern
-from .problem import BoolArray
 from .tiles import Prices
 
 _TINY = 5e-324
@@ -39,7 +38,7 @@ class MaskResult:
     Attributes
     ----------
     mask : array of bool
-        Same shape as the scores; True = kept.
+        Shape, array type and device of the scores; True = kept.
     objective : float
         Sum of the kept scores, in float64.
     bound : float
@@ -58,7 +57,7 @@ class MaskResult:
         ``tiles``, ``seconds``, and counts that the backend reports.
     """
 
-    mask: BoolArray
+    mask: Any
     objective: float
     bound: float
     status: Status
@@ -76,7 +75,7 @@ class MaskResult:
 
     def __repr__(self) -> str:
         return (
-            f"MaskResult({self.status.name}, pattern='{self.pattern}', shape={self.mask.shape}, "
+            f"MaskResult({self.status.name}, pattern='{self.pattern}', shape={tuple(self.mask.shape)}, "
             f"objective={self.objective:.9g}, gap={self.gap:.2g}, backend='{self.backend}')"
         )
 

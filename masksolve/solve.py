@@ -7,16 +7,20 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import Framework, framework_of, to_numpy
 from .backends import select
 from .backends.base import Backend, Report
 from .certificate import certify
 from .control import Control, Task
+from .device import DeviceBlock, DeviceProblem
+from .device_layout import DeviceLayout
 from .errors import BackendFailedError, TimeLimitError
 from .pattern import Pattern
 from .problem import MaskProblem, UnfitScoresError
@@ -50,11 +54,14 @@ def solve(
     ----------
     scores : array of real numbers, shape (..., R, C)
         What each entry is worth, usually ``abs(weights)``; leading axes are a batch. Signed
-        scores mean what they say: there is no hidden absolute value.
+        scores mean what they say: there is no hidden absolute value. An array of NumPy, torch,
+        JAX, TensorFlow, CuPy or another library that follows the array-API standard.
     pattern : Pattern or str
         Such as ``"2:4"`` or ``"4:8-T"``.
     backend : str
-        A name from `masksolve.backends`; ``"auto"`` chooses and says why in ``stats``.
+        A name from `masksolve.backends`; ``"auto"`` chooses and says why in ``stats``: ``exact``
+        for arrays on the host, ``batched`` for arrays on an accelerator, which stay there. Any
+        other backend copies such an array to the host, and its mask back.
     keep, drop : array of bool, broadcastable to ``scores``
         Entries that must, or must not, be kept.
     warm_start : MaskResult
@@ -76,7 +83,8 @@ def solve(
     Returns
     -------
     MaskResult
-        ``mask`` (True = kept), ``objective``, ``bound``, ``gap``, ``status``, ``duals``, ``stats``.
+        ``mask`` (True = kept; of the array type and on the device of ``scores``), ``objective``,
+        ``bound``, ``gap``, ``status``, ``duals``, ``stats``.
 
     Raises
     ------
@@ -113,22 +121,40 @@ def solve(
     control = Control.check(workers, time_limit, progress)
     if not (duals is None or isinstance(duals, bool)):
         raise TypeError(f"duals must be True, False or None, got {duals!r}")
-    problem = MaskProblem.check(scores, pattern, keep, drop, read_scores=False)
+    framework = framework_of(scores)
+    problem: MaskProblem
+    if framework is not None and _stays(framework, scores, backend):
+        problem = DeviceProblem.of(framework, scores, pattern, keep, drop)
+    else:
+        problem = MaskProblem.check(scores, pattern, keep, drop, read_scores=False)
     start = _starting_prices(warm_start, problem)
     engine, reason = select(backend, problem, options)
     if not engine.checks_scores or problem.pattern.remainder == "dense":
         problem = problem.read()
-    layout = lay_out(problem, store_prices=duals, start=start)
+    layout = _lay_out(problem, duals, start)
     try:
         reports, interrupted = _run(engine, problem, layout, control)
     except UnfitScoresError:  # refused by read(), or so large that prices must be float64
         problem = problem.read()
-        layout = lay_out(problem, store_prices=duals, start=start)
+        layout = _lay_out(problem, duals, start)
         reports, interrupted = _run(engine, problem, layout, control)
     result = _result(problem, engine, layout, reports, reason=reason, control=control)
+    if framework is not None and not problem.on_device:
+        result = replace(result, mask=framework.from_numpy(result.mask, scores))
     if interrupted:
         raise SolveInterrupted(result)
     return result
+
+
+def _stays(framework: Framework, scores: Any, backend: str) -> bool:
+    """Whether the arrays are solved where they are, in their framework."""
+    return backend == "batched" or (backend == "auto" and not framework.on_host(scores))
+
+
+def _lay_out(problem: MaskProblem, duals: bool | None, start: Prices | None) -> Layout | DeviceLayout:
+    if isinstance(problem, DeviceProblem):
+        return DeviceLayout(problem, store_prices=duals, start=start)
+    return lay_out(problem, store_prices=duals, start=start)
 
 
 def _starting_prices(warm_start: MaskResult | None, problem: MaskProblem) -> Prices | None:
@@ -136,18 +162,21 @@ def _starting_prices(warm_start: MaskResult | None, problem: MaskProblem) -> Pri
         return None
     if not isinstance(warm_start, MaskResult):
         raise TypeError(f"warm_start must be a MaskResult, got {type(warm_start).__name__}")
-    if warm_start.mask.shape != problem.scores.shape or warm_start.pattern != problem.pattern:
+    if tuple(warm_start.mask.shape) != tuple(problem.scores.shape) or warm_start.pattern != problem.pattern:
         raise ValueError(
             f"warm_start must be a result for pattern '{problem.pattern}' and shape "
-            f"{problem.scores.shape}, got '{warm_start.pattern}' and {warm_start.mask.shape}"
+            f"{tuple(problem.scores.shape)}, got '{warm_start.pattern}' and {tuple(warm_start.mask.shape)}"
         )
     if warm_start.duals is None:
         raise ValueError("warm_start must hold its dual prices; solve with duals=True to keep them")
-    return warm_start.duals
+    if problem.on_device:
+        return warm_start.duals
+    rows, columns = (cast(Any, to_numpy("warm_start", part)) for part in warm_start.duals)
+    return Prices(rows, columns)
 
 
 def _run(
-    engine: Backend, problem: MaskProblem, layout: Layout, control: Control
+    engine: Backend, problem: MaskProblem, layout: Layout | DeviceLayout, control: Control
 ) -> tuple[list[Report], bool]:
     """Solve chunk by chunk; return the reports, and whether the user broke off."""
     spans = [
@@ -181,7 +210,7 @@ def _run(
     return reports + [_fill(*span) for span in unreached], interrupted
 
 
-def _fill(block: Block, first: int, last: int) -> Report:
+def _fill(block: Block | DeviceBlock, first: int, last: int) -> Report:
     """Give tiles that were not reached a circulant mask and the prices zero.
 
     The circulant repeats after the longer side, so a whole tile keeps exactly n in every line and
@@ -200,13 +229,13 @@ def _fill(block: Block, first: int, last: int) -> Report:
 def _result(
     problem: MaskProblem,
     engine: Backend,
-    layout: Layout,
+    layout: Layout | DeviceLayout,
     reports: list[Report],
     *,
     reason: str,
     control: Control,
 ) -> MaskResult:
-    tails = [float(np.sum(tail, dtype=np.float64)) for tail in layout.tails]
+    tails = layout.tail_sums()
     objective = math.fsum([report.objective for report in reports] + tails)
     bound = math.fsum([report.bound for report in reports] + tails)
     largest = problem.largest if problem.checked else max((report.largest for report in reports), default=0.0)

@@ -177,8 +177,12 @@ class Layout(NamedTuple):
     blocks: list[Block]
     tails: list[npt.NDArray[Any]]
 
+    def tail_sums(self) -> list[float]:
+        """Sum of the scores of each tail."""
+        return [float(np.sum(tail, dtype=np.float64)) for tail in self.tails]
 
-class _Segment(NamedTuple):
+
+class Segment(NamedTuple):
     """``runs`` of ``length`` entries, the first at entry ``start`` and in tile ``tile``."""
 
     start: int
@@ -205,9 +209,9 @@ def lay_out(problem: MaskProblem, *, store_prices: bool | None = None, start: Pr
     grouped_mask = grouped(mask, pattern)
     lead, height, width = scores.shape[:-2], scores.shape[-2], scores.shape[-1]
     tile_height = pattern.m if pattern.transposable else 1
-    down = _segments(height, tile_height, pattern)
-    across = _segments(width, pattern.m, pattern)
-    whole_grid = (*lead, _tiles_along(down), _tiles_along(across))
+    down = segments(height, tile_height, pattern)
+    across = segments(width, pattern.m, pattern)
+    whole_grid = (*lead, tiles_along(down), tiles_along(across))
 
     prices = _allocate_prices(problem, whole_grid, tile_height, store_prices)
     keep = None if problem.keep is None else grouped(problem.keep, pattern)
@@ -218,7 +222,7 @@ def lay_out(problem: MaskProblem, *, store_prices: bool | None = None, start: Pr
     blocks = []
     for row in down:
         for column in across:
-            row_bounds, column_bounds = _bounds(pattern, row, column)
+            row_bounds, column_bounds = bounds(pattern, row, column)
             blocks.append(
                 Block(
                     scores=_cut(scores, row, column, axes),
@@ -258,19 +262,21 @@ def tails(array: npt.NDArray[Scalar], pattern: Pattern) -> list[npt.NDArray[Scal
     return [array[..., bottom:, :], array[..., :bottom, right:]]
 
 
-def _segments(extent: int, length: int, pattern: Pattern) -> list[_Segment]:
+def segments(extent: int, length: int, pattern: Pattern) -> list[Segment]:
+    """Cut an axis into runs of whole tiles and, under ``remainder="pad"``, a shorter one at the edge."""
     count, rest = divmod(extent, length)
-    segments = [_Segment(0, count, length, 0)]
+    parts = [Segment(0, count, length, 0)]
     if rest and pattern.remainder == "pad":
-        segments.append(_Segment(count * length, 1, rest, count))
-    return segments
+        parts.append(Segment(count * length, 1, rest, count))
+    return parts
 
 
-def _tiles_along(segments: list[_Segment]) -> int:
-    return sum(segment.runs for segment in segments)
+def tiles_along(parts: list[Segment]) -> int:
+    """Tiles along an axis that was cut into segments."""
+    return sum(part.runs for part in parts)
 
 
-def _bounds(pattern: Pattern, row: _Segment, column: _Segment) -> tuple[Bounds, Bounds]:
+def bounds(pattern: Pattern, row: Segment, column: Segment) -> tuple[Bounds, Bounds]:
     """Bounds of a tile's rows and columns: a row is whole if its columns are, and vice versa."""
     row_bounds = _group_bounds(pattern, column.length)
     if pattern.transposable:
@@ -301,7 +307,7 @@ def _grid_axes(grid: tuple[int, ...], pattern: Pattern) -> tuple[int, ...]:
 
 
 def _cut(
-    array: npt.NDArray[Scalar], row: _Segment, column: _Segment, axes: tuple[int, ...] | None
+    array: npt.NDArray[Scalar], row: Segment, column: Segment, axes: tuple[int, ...] | None
 ) -> npt.NDArray[Scalar]:
     part = array[
         ...,
@@ -313,7 +319,7 @@ def _cut(
     return tiles if axes is None else tiles.transpose(*axes, -2, -1)
 
 
-def _cut_prices(prices: Prices, row: _Segment, column: _Segment, axes: tuple[int, ...] | None) -> Prices:
+def _cut_prices(prices: Prices, row: Segment, column: Segment, axes: tuple[int, ...] | None) -> Prices:
     def cut(array: PriceArray, length: int) -> PriceArray:
         part = array[..., row.tile : row.tile + row.runs, column.tile : column.tile + column.runs, :length]
         return part if axes is None else part.transpose(*axes, -1)
@@ -329,13 +335,19 @@ def _allocate_prices(
 ) -> Prices | None:
     dtype = price_dtype(problem.scores.dtype, problem.largest)
     columns = problem.pattern.m if problem.pattern.transposable else 0
-    nbytes = math.prod(grid) * (tile_height + columns) * dtype.itemsize
-    if store is None:
-        store = nbytes <= max(_SMALL, problem.scores.size if columns else 0)
-    if not store:
+    if not keeps_prices(problem.pattern, grid, dtype.itemsize, store):
         return None
     rows = np.zeros((*grid, tile_height), dtype)
     return Prices(rows, np.zeros((*grid, columns), dtype) if columns else None)
+
+
+def keeps_prices(pattern: Pattern, grid: tuple[int, ...], itemsize: int, store: bool | None) -> bool:
+    """Whether to keep the prices; None: if they take 4 MiB, or no more than the mask, if transposable."""
+    if store is not None:
+        return store
+    lines, entries = (2 * pattern.m, pattern.m**2) if pattern.transposable else (1, 0)
+    tiles = math.prod(grid)
+    return tiles * lines * itemsize <= max(_SMALL, tiles * entries)
 
 
 def price_dtype(scores: np.dtype[Any], largest: float) -> np.dtype[np.floating[Any]]:

@@ -79,10 +79,10 @@ SCORES: dict[str, Case] = {
         ValueError,
         r"scores must be small enough .* magnitude 1e\+300 in 16 entries",
     ),
-    "scalar": (solve(1.0), TypeError, r"scores must be a NumPy array or nested lists, got float"),
-    "none": (solve(None), TypeError, r"scores must be a NumPy array or nested lists, got NoneType"),
-    "set": (solve({1.0, 2.0}), TypeError, r"scores must be a NumPy array or nested lists, got set"),
-    "text": (solve("1234"), TypeError, r"scores must be a NumPy array or nested lists, got str"),
+    "scalar": (solve(1.0), TypeError, r"scores must be an array or nested lists, got float"),
+    "none": (solve(None), TypeError, r"scores must be an array or nested lists, got NoneType"),
+    "set": (solve({1.0, 2.0}), TypeError, r"scores must be an array or nested lists, got set"),
+    "text": (solve("1234"), TypeError, r"scores must be an array or nested lists, got str"),
     "no-axes": (
         solve(np.array(1.0), "2:4"),
         ValueError,
@@ -263,7 +263,7 @@ FORCED: dict[str, Case] = {
     for title, value, error, message in [
         ("integers", ONE.astype(np.int64), TypeError, "boolean .*, got dtype int64"),
         ("floats", ONE.astype(float), TypeError, "boolean .*, got dtype float64"),
-        ("scalar", True, TypeError, "a NumPy array or nested lists, got bool"),
+        ("scalar", True, TypeError, "an array or nested lists, got bool"),
         ("masked", np.ma.array(ONE), TypeError, "a plain array, got a masked array"),
         ("ragged", [[True], [True, False]], ValueError, "rectangular"),
         ("shape", ONE[:3], ValueError, r"broadcastable to .* scores \(4, 4\), got shape \(3, 4\)"),
@@ -365,7 +365,7 @@ MASKS: dict[str, Case] = {
     "floats": (verify(np.eye(4)), TypeError, r"mask must be boolean .*, got dtype float64"),
     "list-of-integers": (verify([[1, 0]], "1:2"), TypeError, r"mask must be boolean .*, got dtype int"),
     "masked": (verify(np.ma.array(ONE)), TypeError, r"mask must be a plain array, got a masked array"),
-    "scalar": (verify(True), TypeError, r"mask must be a NumPy array or nested lists, got bool"),
+    "scalar": (verify(True), TypeError, r"mask must be an array or nested lists, got bool"),
     "ragged": (verify([[True], [True, False]]), ValueError, r"mask must be rectangular"),
     "axes": (
         verify(np.ones(4, bool), "2:4-T"),

@@ -132,9 +132,9 @@ def test_dense_tail_may_be_kept_and_left() -> None:
 
 
 def test_what_may_be_a_score() -> None:
-    assert all(is_real(np.dtype(dtype)) for dtype in [*FLOATS, *INTEGERS, np.bool_])
+    assert all(is_real(np.dtype(dtype).name) for dtype in [*FLOATS, *INTEGERS, np.bool_])
     refused = [complex, object, str, "M8[s]", "m8[s]", "V2", ml_dtypes.float8_e5m2, ml_dtypes.int4]
-    assert not any(is_real(np.dtype(dtype)) for dtype in refused)
+    assert not any(is_real(np.dtype(dtype).name) for dtype in refused)
 
 
 HUGE = 1 << 40

@@ -23,6 +23,7 @@ _BUILT_IN = {
     "greedy": "masksolve.backends.greedy:Greedy",
     "cover": "masksolve.backends.cover:Cover",
     "enumerate": "masksolve.backends.enumeration:Enumerate",
+    "batched": "masksolve.backends.batched:Batched",
     "entropic": "masksolve.backends.entropic:Entropic",
     "highs": "masksolve.backends.highs:Highs",
     "ortools": "masksolve.backends.ortools:Ortools",
@@ -117,8 +118,11 @@ def choose(problem: MaskProblem) -> tuple[str, str]:
     """Name the built-in backend that ``auto`` runs, and say why.
 
     No pattern, size or constraint favours another: ``exact`` refuses nothing, needs nothing but
-    NumPy, and takes less time than the heuristics. Plug-ins run only when they are asked for.
+    NumPy, and takes less time than the heuristics. Arrays on an accelerator stay there, with
+    ``batched``. Plug-ins run only when they are asked for.
     """
+    if problem.on_device:
+        return "batched", "batched solves arrays on an accelerator exactly, without copying them to the host"
     return "exact", (
         f"exact runs '{problem.pattern}' at any size with nothing but NumPy, and its proven optimum "
         f"takes less time than the heuristics"

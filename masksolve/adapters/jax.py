@@ -1,0 +1,202 @@
+"""masksolve for JAX: masks of weights, eager or inside jit, vmap and grad, and of parameter trees."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import numpy.typing as npt
+
+import masksolve as ms
+
+Where = Callable[[str, Any], bool]
+"""Whether to mask a leaf, from its path such as ``"params/Dense_0/kernel"`` and the leaf."""
+
+
+def mask(w: Any, pattern: ms.Pattern | str, *, backend: str = "auto", workers: int = 1) -> jax.Array:
+    """Find the mask that keeps the largest sum of ``abs(w)``; eager, or inside ``jit``, ``vmap`` or ``grad``.
+
+    An array with values is solved where it lies, as by `masksolve.solve`. One that is being traced is
+    solved when the compiled code runs, on the host, whatever the device; under ``vmap`` the whole batch
+    is one solve.
+
+    Parameters
+    ----------
+    w : array of real numbers, shape (..., R, C)
+        What ``jax.numpy.asarray`` takes. Leading axes are a batch. No axis is moved: a Dense kernel
+        of Flax is (inputs, outputs) and a convolution's ``(*kernel, inputs, outputs)``, which is masked in
+        the (inputs, outputs) plane of every place of the kernel.
+    pattern : Pattern or str
+        Transposable patterns need no thought about layout. One-directional ones run along their axis:
+        ``"2:4 axis=-2"`` groups the inputs of a Flax kernel, ``"2:4"`` its outputs.
+    backend : str
+        As for `masksolve.solve`.
+    workers : int
+        Threads on the host.
+
+    Returns
+    -------
+    Array of bool
+        Shape of ``w``; True = kept. A constant: no gradient flows through it.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `masksolve.solve`; for everything but the values while tracing. NaN and infinity are found
+        when the compiled code runs, and JAX reports them as an error of the callback.
+
+    Examples
+    --------
+    >>> import jax
+    >>> mask(jax.numpy.array([[3., -1.], [2., -5.]]), "1:2-T")
+    Array([[ True, False],
+           [False,  True]], dtype=bool)
+    """
+    w = jax.lax.stop_gradient(jnp.asarray(w))
+    pattern = _from_the_end(ms.Pattern.parse(pattern), w.ndim)
+    solve = partial(ms.solve, pattern=pattern, backend=backend, workers=workers, duals=False)
+    scores = _magnitude(w)
+    if not isinstance(scores, jax.core.Tracer):
+        found: jax.Array = solve(scores).mask
+        return found
+    _check(solve, scores)
+
+    def on_host(values: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+        return np.asarray(solve(np.asarray(values)).mask)
+
+    result = jax.eval_shape(lambda: jnp.zeros(w.shape, bool))
+    kept: jax.Array = jax.pure_callback(on_host, result, scores, vmap_method="broadcast_all")
+    return kept
+
+
+def mask_tree(
+    params: Any,
+    pattern: ms.Pattern | str,
+    *,
+    where: Where | None = None,
+    backend: str = "auto",
+    workers: int = 1,
+) -> Any:
+    """Find the masks of a tree of parameters, leaf by leaf.
+
+    Parameters
+    ----------
+    params : pytree of arrays
+    pattern, backend, workers
+        As for `mask`.
+    where : callable, optional
+        Called as ``where(path, leaf)`` with the keys of a leaf joined by slashes, such as
+        ``"params/Dense_0/kernel"``; true to mask it. By default, every leaf of floating-point numbers
+        with at least two axes.
+
+    Returns
+    -------
+    pytree
+        The structure of ``params``. A chosen leaf's mask has its shape; in place of every other leaf
+        stands a single True, which takes no room, and broadcasts.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `mask`, naming the leaf; ValueError if no leaf is chosen.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> params = {"dense": {"kernel": jnp.eye(2), "bias": jnp.zeros(2)}}
+    >>> mask_tree(params, "1:2-T")
+    {'dense': {'bias': Array(True, dtype=bool), 'kernel': Array([[ True, False],
+           [False,  True]], dtype=bool)}}
+    """
+    if where is not None and not callable(where):
+        raise TypeError(f"where must be callable as where(path, leaf), got {where!r}")
+    chosen = _is_matrix if where is None else where
+    leaves, structure = jax.tree.flatten_with_path(params)
+    paths = [jax.tree_util.keystr(keys, simple=True, separator="/") for keys, _ in leaves]
+    masks, count = [], 0
+    for path, (_, leaf) in zip(paths, leaves, strict=True):
+        if not chosen(path, leaf):
+            masks.append(jnp.ones((), bool))
+            continue
+        count += 1
+        try:
+            masks.append(mask(leaf, pattern, backend=backend, workers=workers))
+        except (TypeError, ValueError) as error:
+            error.add_note(f"in the leaf '{path}' of params; where= can leave it out")
+            raise
+    if not count:
+        raise ValueError(f"where must choose a leaf of params to mask, got none of {paths[:8]}")
+    return jax.tree.unflatten(structure, masks)
+
+
+def apply(params: Any, masks: Any) -> Any:
+    """Set what is not kept to zero; gradients flow through what is kept.
+
+    Parameters
+    ----------
+    params : pytree of arrays
+    masks : pytree of bool arrays
+        As from `mask_tree`: the structure of ``params``.
+
+    Returns
+    -------
+    pytree
+        As ``params``, dtypes included; a leaf whose mask is a single True is passed through.
+
+    Raises
+    ------
+    ValueError
+        If the structures differ, or a mask has neither its leaf's shape nor none.
+
+    Examples
+    --------
+    >>> import jax.numpy as jnp
+    >>> apply([jnp.array([1., 2.]), jnp.zeros(3)], [jnp.array([False, True]), jnp.array(True)])
+    [Array([0., 2.], dtype=float32), Array([0., 0., 0.], dtype=float32)]
+    """
+    return jax.tree.map(_applied, params, masks)
+
+
+def _applied(leaf: Any, kept: Any) -> Any:
+    if jnp.ndim(kept) == 0:
+        return leaf
+    if jnp.shape(kept) != jnp.shape(leaf):
+        raise ValueError(
+            f"masks must have the shapes of params, got {jnp.shape(kept)} for a leaf of shape "
+            f"{jnp.shape(leaf)}"
+        )
+    return jnp.where(kept, leaf, 0)
+
+
+def _check(solve: Callable[..., ms.MaskResult], scores: jax.Array) -> None:
+    """Raise what a solve of the traced scores would, as far as that does not depend on their values."""
+    # Arrays with one axis of that length and the others empty have no tiles, and so take no time.
+    shapes = [tuple(np.where(axis, scores.shape, 0).tolist()) for axis in np.eye(scores.ndim, dtype=bool)]
+    for shape in shapes or [()]:
+        try:
+            solve(np.zeros(shape, scores.dtype))
+        except (TypeError, ValueError) as error:
+            error.add_note(f"while tracing scores of shape {scores.shape}, checked axis by axis")
+            raise
+
+
+def _is_matrix(path: str, leaf: Any) -> bool:
+    return jnp.ndim(leaf) >= 2 and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+
+
+def _from_the_end(pattern: ms.Pattern, axes: int) -> ms.Pattern:
+    """Count the pattern's axis from the end, since ``vmap`` puts its own in front."""
+    return replace(pattern, axis=pattern.axis - axes) if 0 <= pattern.axis < axes else pattern
+
+
+def _magnitude(w: jax.Array) -> jax.Array:
+    """|w| in a dtype that holds it; what has none stays as it is, to be taken or refused as scores."""
+    if jnp.issubdtype(w.dtype, jnp.signedinteger):
+        # The magnitude of the most negative integer wraps to the right bits.
+        return jax.lax.bitcast_convert_type(jnp.abs(w), f"uint{8 * w.dtype.itemsize}")
+    return jnp.abs(w) if jnp.issubdtype(w.dtype, jnp.floating) else w
