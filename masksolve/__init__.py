@@ -8,7 +8,7 @@ The way of the data, one file an arrow::
     solve.py reads as this line from top to bottom.
 """
 
-from . import diversity, hardware, saliency
+from . import diversity, hardware, reconstruction, saliency
 from ._version import __version__
 from .backends import backends
 from .certificate import Certificate, Verification, Violation, verify
@@ -27,6 +27,7 @@ from .packing import Packed, pack, unpack
 from .pattern import Pattern
 from .result import MaskResult, SolveInterrupted, Status
 from .solve import solve
+from .tiles import Prices
 
 __all__ = [
     "BackendFailedError",
@@ -39,6 +40,7 @@ __all__ = [
     "Packed",
     "Pattern",
     "PatternViolationError",
+    "Prices",
     "SolveInterrupted",
     "Status",
     "TimeLimitError",
@@ -50,6 +52,7 @@ __all__ = [
     "hardware",
     "pack",
     "recompute_certificate",
+    "reconstruction",
     "saliency",
     "show_config",
     "solve",
