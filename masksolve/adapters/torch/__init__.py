@@ -1,0 +1,39 @@
+"""masksolve for torch: masks of weights, sparse training, and pruning without training."""
+
+from .layers import Choice, choose_layers
+from .layout import as_matrices, from_matrices
+from .masking import mask
+from .pruning.absorb import absorb_mean
+from .pruning.adaprune import adaprune
+from .pruning.batchnorm import retune_batchnorm
+from .pruning.convert import convert
+from .pruning.prune_report import AdaPruneReport, PrunedLayer
+from .semi_structured import SemiStructured, to_semi_structured
+from .training.parametrization import finalize
+from .training.report import MaskRecord, SparsityReport
+from .training.schedule import CubicRamp
+from .training.sparsifier import Sparsifier
+from .training.sparsify import prune_trained_model, sparsify
+
+__all__ = [
+    "AdaPruneReport",
+    "Choice",
+    "CubicRamp",
+    "MaskRecord",
+    "PrunedLayer",
+    "SemiStructured",
+    "Sparsifier",
+    "SparsityReport",
+    "absorb_mean",
+    "adaprune",
+    "as_matrices",
+    "choose_layers",
+    "convert",
+    "finalize",
+    "from_matrices",
+    "mask",
+    "prune_trained_model",
+    "retune_batchnorm",
+    "sparsify",
+    "to_semi_structured",
+]

@@ -1,0 +1,149 @@
+"""From one N:M pattern to another, keeping what the old mask kept where that can be done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from os import PathLike
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import nn
+
+import masksolve as ms
+
+from ..layers import Choice, choose_layers
+from ..layout import as_matrices
+from .calibration import Calibration, Forward
+from .prune import prune
+from .prune_report import AdaPruneReport
+from .reconstruct import Saliency, Settings
+
+
+def convert(
+    model: nn.Module,
+    from_pattern: ms.Pattern | str,
+    to_pattern: ms.Pattern | str,
+    *,
+    calibration: Any = None,
+    method: str = "least_squares",
+    saliency: str | Saliency = "magnitude",
+    steps: int = 1000,
+    layers: Sequence[str] | None = None,
+    skip: Sequence[str] = (),
+    damping: float = 0.01,
+    bias_correction: bool = False,
+    backend: str = "auto",
+    batch_size: int = 100,
+    forward: Forward | None = None,
+    checkpoint: str | PathLike[str] | None = None,
+    progress: Callable[[int, int], object] | None = None,
+) -> AdaPruneReport:
+    """Move a sparse model from one N:M pattern to another, such as 4:8 to 2:4, or 2:4 to 2:4-T.
+
+    The new mask keeps as many of the old non-zero entries as any mask of the new pattern can, and
+    among such masks the one with the largest scores; where that leaves a group short, entries that
+    were zero fill it. With calibration data the kept entries are then reconstructed as `adaprune`
+    does, to what the sparse model gave; entries that were zero take part.
+
+    Parameters
+    ----------
+    model : Module
+        Sparse by ``from_pattern``: its zeros are the old mask. Changed in place, and only if
+        everything goes well.
+    from_pattern, to_pattern : Pattern or str
+    calibration : optional
+        As for `adaprune`. Without it, masks are found from magnitudes and the kept weights stay as
+        they are.
+    layers, skip
+        As for `choose_layers`. Layers that do not follow ``from_pattern``, such as a dense first
+        and last one, stay as they are; naming one in ``layers`` is an error.
+    saliency
+        As for `adaprune`, except ``"sparsegpt"``, whose sequential choice knows no preference.
+    method, steps, damping, bias_correction, backend, batch_size, forward, checkpoint, progress
+        As for `adaprune`. Without calibration data, nothing is reconstructed, whatever the method, and
+        ``bias_correction`` and ``checkpoint`` are refused.
+
+    Returns
+    -------
+    AdaPruneReport
+        ``violations`` counts the non-zero entries of each layer that the new pattern makes drop,
+        the least possible number; ``revived`` the kept ones that were zero.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `adaprune`, and if no layer follows ``from_pattern``.
+
+    References
+    ----------
+    Hubara et al. NeurIPS 2021, appendix A.1.2 and Table A.2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(8, 1, bias=False))
+    >>> with torch.no_grad():
+    ...     _ = model[0].weight.copy_(torch.tensor([[4., 3., 2., 0., 1., 0., 0., 0.]]))
+    >>> report = convert(model, "4:8", "2:4")
+    >>> model[0].weight.tolist()
+    [[4.0, 3.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0]]
+    >>> report.layers[0].violations, report.layers[0].revived
+    (1, 1)
+    """
+    old = replace(ms.Pattern.parse(from_pattern), constraint="at_most")  # a kept weight may be zero
+    if saliency == "sparsegpt":
+        raise ValueError(
+            "saliency='sparsegpt' cannot prefer old entries; choose 'obs', 'wanda' or 'magnitude'"
+        )
+    if calibration is None and saliency != "magnitude":
+        raise ValueError(f"saliency={saliency!r} needs calibration data; without it choose 'magnitude'")
+    if calibration is None and (bias_correction or checkpoint is not None):
+        raise ValueError("bias_correction and checkpoint need calibration data, but calibration is None")
+    settings = Settings(
+        pattern=ms.Pattern.parse(to_pattern),
+        method=method,
+        saliency=saliency,
+        steps=steps,
+        damping=damping,
+        backend=backend,
+        keep_old=True,
+    )
+    choices = choose_layers(model, to_pattern, layers=layers, skip=skip, dense_ends=False)
+    data = None
+    if calibration is not None:
+        data = Calibration(calibration, batch_size=batch_size, forward=forward)
+    return prune(
+        model,
+        _following(choices, old, named=layers is not None),
+        data,
+        settings,
+        title=f"'{from_pattern}' to '{settings.pattern}'",
+        bias_correction=bias_correction,
+        checkpoint=checkpoint,
+        progress=progress,
+    )
+
+
+def _following(choices: Sequence[Choice], old: ms.Pattern, *, named: bool) -> list[Choice]:
+    """Leave out layers that do not follow the old pattern."""
+    strangers = [choice.name for choice in choices if not choice.skipped and not _follows(choice.layer, old)]
+    if named and strangers:
+        raise ValueError(f"layers: {strangers[:8]} do not follow from_pattern, '{old}'")
+    sorted_out = [
+        choice._replace(skipped=f"does not follow '{old}'") if choice.name in strangers else choice
+        for choice in choices
+    ]
+    if all(choice.skipped for choice in sorted_out):
+        listed = "; ".join(f"'{choice.name}' {choice.skipped}" for choice in sorted_out[:5])
+        raise ValueError(f"model has no layer that follows from_pattern, '{old}': {listed}")
+    return sorted_out
+
+
+def _follows(layer: nn.Module, pattern: ms.Pattern) -> bool:
+    kept = as_matrices(cast(torch.Tensor, layer.weight).detach() != 0).cpu().numpy()
+    try:
+        return ms.verify(np.ascontiguousarray(kept), pattern).ok
+    except ValueError:  # its shape cannot
+        return False

@@ -1,0 +1,1 @@
+"""Sparse training: masks on the weights of a model that learns."""

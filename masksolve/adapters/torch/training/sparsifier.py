@@ -1,0 +1,274 @@
+"""The handle of a sparse training: counts optimizer steps, finds masks, reports, and cleans up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+import masksolve as ms
+
+from ..layers import Choice
+from .masked_layer import MaskedLayer, Saliency
+from .parametrization import detach, masking_of, prune
+from .report import LayerReport, MaskRecord, SparsityReport, totals
+from .schedule import Schedule, pattern_at
+
+
+class Sparsifier:
+    """What `sparsify` returns: call ``step()`` after each optimizer step, ``finalize()`` at the end.
+
+    Attributes
+    ----------
+    model : Module
+    choices : list of Choice
+        Every layer that could be pruned, and why some are not.
+    pattern : Pattern
+        At the end of the ramp, if there is one.
+    refresh_every : int or None
+    steps : int
+        Optimizer steps counted so far.
+    records : list of MaskRecord
+        One a refresh and layer.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        choices: list[Choice],
+        pattern: ms.Pattern,
+        *,
+        refresh_every: int | None,
+        saliency: Saliency | None,
+        decay: float,
+        density: Schedule | None,
+        warm_start: bool,
+        options: Mapping[str, Any],
+    ) -> None:
+        self.model = model
+        self.choices = choices
+        self.pattern = pattern
+        self.refresh_every = refresh_every
+        self.steps = 0
+        self.records: list[MaskRecord] = []
+        self._saliency = saliency
+        self._density = density
+        self._warm_start = warm_start
+        self._options = dict(options)
+        self._frozen = False
+        self._closed = False
+        self._hooks: list[torch.utils.hooks.RemovableHandle] = []
+        self._layers: list[MaskedLayer] = []
+        try:
+            for choice in choices:
+                if not choice.skipped:
+                    straight = refresh_every is not None
+                    masked = MaskedLayer(choice.name, choice.layer, straight_through=straight, decay=decay)
+                    self._layers.append(masked)
+            self.refresh()
+        except BaseException:
+            self.remove()
+            raise
+
+    def step(self) -> bool:
+        """Count an optimizer step; find new masks if they are due.
+
+        Returns
+        -------
+        bool
+            Whether the masks were found again. Other steps cost nothing.
+
+        Raises
+        ------
+        RuntimeError
+            After `finalize`.
+        """
+        self._check_open("step")
+        self.steps += 1
+        due = self.refresh_every is not None and not self._frozen and self.steps % self.refresh_every == 0
+        if due:
+            self.refresh()
+        return due
+
+    @torch.no_grad()
+    def refresh(self) -> None:
+        """Find the masks again from the dense weights as they are.
+
+        Raises
+        ------
+        RuntimeError
+            After `finalize`.
+        TypeError, ValueError
+            If the saliency does not return scores of the weight's shape, or the scores are not
+            finite, as after a training that diverged; a note names the layer, and every mask is as
+            it was.
+        """
+        self._check_open("refresh")
+        pattern = pattern_at(self.pattern, self._density, self.steps)
+        number = self.records[-1].refresh + 1 if self.records else 0
+        found = [
+            layer.find(pattern, self._saliency, warm_start=self._warm_start, options=self._options)
+            for layer in self._layers
+        ]
+        for layer, (result, scores) in zip(self._layers, found, strict=True):
+            record = MaskRecord(
+                refresh=number,
+                step=self.steps,
+                layer=layer.name,
+                pattern=str(pattern),
+                entries=layer.weight.numel(),
+                flipped=layer.put(result),
+                scores=scores,
+                retained=result.objective / scores if scores else 1.0,
+                gap=result.gap,
+                seconds=result.stats["seconds"],
+            )
+            self.records.append(record)
+
+    def freeze(self) -> None:
+        """Keep the masks from now on: they become static, and gradients are masked.
+
+        For gradual pruning, after the ramp; for dynamic masks, to settle before the end.
+        """
+        self._check_open("freeze")
+        self._set_frozen(True)
+
+    def _set_frozen(self, frozen: bool) -> None:
+        self._frozen = frozen
+        for layer in self._layers:
+            layer.masking.straight_through = self.refresh_every is not None and not frozen
+
+    @property
+    def decay(self) -> float:
+        """SR-STE decay of the entries outside the masks; may be set during training."""
+        return self._layers[0].masking.decay
+
+    @decay.setter
+    def decay(self, value: float) -> None:
+        for layer in self._layers:
+            layer.masking.decay = float(value)
+
+    @property
+    def masks(self) -> dict[str, torch.Tensor]:
+        """The mask of each pruned layer, by the layer's name; the buffers themselves."""
+        return {layer.name: layer.masking.mask for layer in self._layers}
+
+    @property
+    def dense_weights(self) -> dict[str, nn.Parameter]:
+        """The Parameter under each mask, by the layer's name."""
+        return {layer.name: layer.weight for layer in self._layers}
+
+    @property
+    def totals(self) -> list[MaskRecord]:
+        """One record a refresh, over all layers."""
+        return totals(self.records)
+
+    def report(self) -> SparsityReport:
+        """Say which layers are pruned and which are not, and how the masks changed; ``print`` it."""
+        layers = []
+        for choice in self.choices:
+            masking = None if choice.skipped else masking_of(choice.layer)
+            density = 1.0 if masking is None else masking.mask.float().mean().item()
+            layers.append(LayerReport(choice.name, tuple(choice.layer.weight.shape), density, choice.skipped))
+        when = f"every {self.refresh_every} steps" if self.refresh_every and not self._frozen else "never"
+        title = (
+            f"'{self.pattern}' on {len(self._layers)} of {len(layers)} layers; masks refreshed {when}; "
+            f"{self.steps} steps so far"
+        )
+        return SparsityReport(title, tuple(layers), tuple(self.totals))
+
+    def prune_after(self, optimizer: torch.optim.Optimizer) -> None:
+        """Set the dense weights outside the masks to zero, now and after every step of an optimizer."""
+        self._check_open("prune_after")
+        self._prune()
+        self._hooks.append(optimizer.register_step_post_hook(lambda *_: self._prune()))
+
+    def _prune(self) -> None:
+        for layer in self._layers:
+            prune(layer.layer)
+
+    def finalize(self) -> nn.Module:
+        """Bake the zeros into the weights and remove every trace: a plain dense model is left.
+
+        The weights are the same Parameters as before `sparsify`, with the same names and order, so
+        an optimizer goes on; without masks it may fill the zeros again.
+
+        Returns
+        -------
+        Module
+            The model.
+
+        Raises
+        ------
+        RuntimeError
+            If it was called before.
+        """
+        self._check_open("finalize")
+        self._prune()
+        self.remove()
+        return self.model
+
+    def remove(self) -> None:
+        """Remove every trace, as `finalize`, but leave the dense weights as they are."""
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks.clear()
+        for layer in self._layers:
+            if masking_of(layer.layer) is not None:
+                detach(layer.layer)
+        self._closed = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give what `load_state_dict` needs to go on bit for bit, beside the states of model and optimizer.
+
+        Plain Python values and tensors, so that ``torch.load`` reads it with ``weights_only=True``.
+        """
+        self._check_open("state_dict")
+        prices = {
+            layer.name: (layer.prices[0], *map(_tensor, layer.prices[1]))
+            for layer in self._layers
+            if layer.prices is not None
+        }
+        return {
+            "pattern": str(self.pattern),
+            "layers": [layer.name for layer in self._layers],
+            "steps": self.steps,
+            "frozen": self._frozen,
+            "decay": self.decay,
+            "records": [tuple(record) for record in self.records],
+            "prices": prices,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict`; load the states of model and optimizer too.
+
+        Raises
+        ------
+        ValueError
+            If the state is of another pattern or of other layers.
+        """
+        self._check_open("load_state_dict")
+        for key, mine in (("pattern", str(self.pattern)), ("layers", [layer.name for layer in self._layers])):
+            if state.get(key) != mine:
+                raise ValueError(f"state must be of {key} {mine}, got {state.get(key)}")
+        self.steps = state["steps"]
+        self.decay = state["decay"]
+        self.records = [MaskRecord(*record) for record in state["records"]]
+        self._set_frozen(state["frozen"])
+        for layer in self._layers:
+            held = state["prices"].get(layer.name)
+            layer.prices = held and (held[0], ms.Prices(held[1].numpy(), held[2].numpy()))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the hooks on the optimizer to the original: copies and pickles do not share them."""
+        return {**self.__dict__, "_hooks": []}
+
+    def _check_open(self, method: str) -> None:
+        if self._closed:
+            raise RuntimeError(f"{method}() was called after finalize(), which removed the masks")
+
+
+def _tensor(prices: Any) -> torch.Tensor:
+    return torch.as_tensor(prices).cpu().clone()
