@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any, Protocol, cast
@@ -42,6 +43,10 @@ class Framework(Protocol):
 
     def double_precision(self) -> AbstractContextManager[object]:
         """Open a context in which float64 arrays can be made."""
+        ...
+
+    def compiler(self) -> Callable[..., Any] | None:
+        """Give what turns a function of arrays into one compiled for their shapes, if it pays."""
         ...
 
 

@@ -125,7 +125,9 @@ class DeviceBlock:
         xp = self.problem.xp
         with self.problem.framework.double_precision():
             tiles = self._tiles(first, last)
-            answer = solve_tiles(xp, tiles, start=self._start(first, last, tiles.scores), rounds=rounds)
+            start = self._start(first, last, tiles.scores)
+            compiler = self.problem.framework.compiler()
+            answer = solve_tiles(xp, tiles, start=start, rounds=rounds, compiler=compiler)
             if not bool(xp.all(answer.solved)):
                 place = first + int(xp.argmin(xp.astype(answer.solved, xp.int8)))
                 raise failure("batched", self.gather(place, place + 1), "it found no augmenting path")

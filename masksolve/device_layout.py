@@ -81,7 +81,10 @@ class DeviceLayout:
         xp = self._problem.xp
         if block.answers:
             return xp.concat([block.answers[first][which] for first in sorted(block.answers)], axis=0)
-        return xp.zeros_like(block.scores, dtype=xp.bool) if which == 0 else block.scores[:, :, 0]
+        if which == 0:
+            return xp.zeros_like(block.scores, dtype=xp.bool)
+        line = block.scores[:, :, 0] if which == 1 else block.scores[:, 0, :]
+        return xp.zeros_like(line, dtype=xp.float64 if self._problem.double else xp.float32)
 
     def _join(self, parts: list[Any]) -> Any:
         """Put the blocks' tiles (tiles, r, c) back into one array (..., R, C)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, cast
 
@@ -54,6 +55,12 @@ def double_precision() -> AbstractContextManager[object]:
     """Open a context in which 64-bit arrays stay 64-bit."""
     wide: AbstractContextManager[object] = jax.enable_x64(True)
     return wide
+
+
+def compiler() -> Callable[..., Any]:
+    """Give ``jax.jit``: without it every operation is compiled for every shape by itself."""
+    jit: Callable[..., Any] = jax.jit
+    return jit
 
 
 def _traced(array: jax.Array) -> bool:

@@ -42,3 +42,7 @@ def native(name: str, array: Any) -> Any:
 def double_precision() -> AbstractContextManager[object]:
     """Open an empty context: float64 is part of the standard."""
     return nullcontext()
+
+
+def compiler() -> None:
+    """Give none: the standard has no compiler."""
