@@ -37,8 +37,11 @@ def _mnist() -> tuple[Array, Array, str]:
     return table[:, :-1].reshape(-1, 1, 28, 28) / 255, table[:, -1].astype(np.int64), "MNIST, 28 x 28"
 
 
-def resnet(width: int, blocks: int) -> torch.nn.Module:
-    """Three stages of basic blocks, ``width`` channels in the first and twice as many in each next."""
+def resnet(width: int, blocks: int, stride: int = 1) -> torch.nn.Module:
+    """Three stages of basic blocks, ``width`` channels in the first and twice as many in each next.
+
+    ``stride`` is the first convolution's.
+    """
     from torch import nn
 
     class Block(nn.Module):
@@ -57,7 +60,11 @@ def resnet(width: int, blocks: int) -> torch.nn.Module:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return nn.functional.relu(self.path(x) + self.skip(x))
 
-    layers: list[nn.Module] = [nn.Conv2d(1, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+    layers: list[nn.Module] = [
+        nn.Conv2d(1, width, 3, stride, 1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+    ]
     channels = width
     for stage in range(3):
         for block in range(blocks):
