@@ -77,10 +77,12 @@ def lay(values: Array, layout: int) -> Array:
 def draw(rng: np.random.Generator) -> tuple[Array, ms.Pattern, dict[str, Any]]:
     """A random problem."""
     m = int(rng.choice(GROUPS))
+    transposable = bool(rng.random() < 0.7)
     pattern = ms.Pattern(
         int(rng.integers(1, m + 1)),
         m,
-        transposable=bool(rng.random() < 0.7),
+        transposable=transposable,
+        axis=-1 if transposable else int(rng.choice([-1, -2])),
         constraint="at_most" if rng.random() < 0.3 else "exact",
         remainder=("error", "pad", "dense")[rng.integers(3)],
     )
