@@ -40,7 +40,9 @@ def adaprune(
 
     Layer by layer, in the order in which they run: find the mask S, then the weights W' that bring
     ``||W X - (S * W') X||^2`` to its least, where X is what the layer is given by the model as it
-    is by then, all earlier layers pruned. No labels and no training are needed.
+    is by then, all earlier layers pruned. No labels and no training are needed, but samples enough:
+    weights are fitted to them, and the errors of the report are on them. If they are few, judge the
+    model by others.
 
     Parameters
     ----------

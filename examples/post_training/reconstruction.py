@@ -1,6 +1,6 @@
 """Two ways to reconstruct pruned layers: exact least squares, and Adam, by error and by time.
 
-``python -m benchmarks.reconstruction``; see docs/pruning.md for what it needs.
+``python -m examples.post_training.reconstruction``; see docs/pruning.md for what it needs.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 import torch
 
+from benchmarks.instances import MissingWeightsError
 from masksolve.adapters import torch as mt
 
-from .accuracy.encoder import batches, load_encoder, tokenize
-from .accuracy.sentences import first_sentences, split
-from .instances import MissingWeightsError
+from .encoder import batches, load_encoder, tokenize
+from .sentences import first_sentences, split
 
 
 class Row(NamedTuple):

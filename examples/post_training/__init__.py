@@ -1,0 +1,1 @@
+"""Accuracy of real models that were pruned without training (see docs/post_training.md)."""
