@@ -97,7 +97,8 @@ class DeviceProblem(MaskProblem):
 class DeviceBlock:
     """Equal tiles on a device; what a backend sees of a `masksolve.tiles.Block`, it sees here.
 
-    ``scores``, ``keep`` and ``drop`` are (tiles, r, c), ``start`` is (tiles, r) and (tiles, c).
+    ``scores``, ``keep`` and ``drop`` are (tiles, r, c), ``start`` is (tiles, r) and (tiles, c); ``grid``
+    is the shape in which the tiles lie, ``corner`` and ``whole_grid`` are as in `masksolve.tiles.Block`.
     """
 
     problem: DeviceProblem
@@ -107,7 +108,9 @@ class DeviceBlock:
     start: Prices | None
     row_bounds: Bounds
     column_bounds: Bounds
-    numbers: np.ndarray[Any, np.dtype[np.intp]]
+    grid: tuple[int, ...]
+    corner: tuple[int, ...]
+    whole_grid: tuple[int, ...]
     answers: dict[int, tuple[Any, Any, Any]] = field(default_factory=dict)
 
     @property
@@ -142,13 +145,15 @@ class DeviceBlock:
         """Copy tiles to the host: for error messages, and for tiles that time did not reach."""
         read = self.problem.framework.to_numpy
         keep, drop = (None if x is None else read("", x[first:last, ...]) for x in (self.keep, self.drop))
+        place = np.unravel_index(np.arange(first, last), self.grid)
+        whole = tuple(along + begin for along, begin in zip(place, self.corner, strict=True))
         return Chunk(
             scores=np.asarray(read("scores", self.scores[first:last, ...]), dtype=np.float64),
             keep=keep,
             drop=drop,
             row_bounds=self.row_bounds,
             column_bounds=self.column_bounds,
-            numbers=self.numbers[first:last].tolist(),
+            numbers=np.ravel_multi_index(whole, self.whole_grid).tolist(),
         )
 
     def scatter(self, first: int, last: int, mask: BoolArray, prices: Prices) -> Prices:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from .arrays import framework_of
 from .device import DeviceBlock, DeviceProblem, grouped, tails
 from .tiles import Prices, Segment, bounds, keeps_prices, segments, tiles_along
@@ -62,8 +60,6 @@ class DeviceLayout:
     def _block(self, row: Segment, column: Segment, arrays: list[Any], start: Prices | None) -> DeviceBlock:
         xp, pattern = self._problem.xp, self._problem.pattern
         scores, keep, drop = (None if x is None else _cut(xp, x, row, column) for x in arrays)
-        numbers = np.arange(math.prod(self._grid)).reshape(self._grid)
-        numbers = numbers[..., row.tile : row.tile + row.runs, column.tile : column.tile + column.runs]
         row_bounds, column_bounds = bounds(pattern, row, column)
         return DeviceBlock(
             problem=self._problem,
@@ -73,7 +69,9 @@ class DeviceLayout:
             start=None if start is None else self._cut_prices(start, row, column),
             row_bounds=row_bounds,
             column_bounds=column_bounds,
-            numbers=numbers.reshape(-1),
+            grid=(*self._lead, row.runs, column.runs),
+            corner=(0,) * len(self._lead) + (row.tile, column.tile),
+            whole_grid=self._grid,
         )
 
     def _answers(self, block: DeviceBlock, which: int) -> Any:
