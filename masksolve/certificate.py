@@ -20,7 +20,7 @@ import numpy.typing as npt
 from .arrays import to_numpy
 from .pattern import Pattern
 from .problem import BoolArray, MaskProblem, boolean_array, check_shape
-from .tiles import Block, Bounds, Chunk, Prices, lay_out, tails
+from .tiles import Block, Bounds, Chunk, Prices, grouped, lay_out, tails
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -205,7 +205,7 @@ def recompute(
     start = None if duals is None else Prices(*(cast(Any, to_numpy("duals", part)) for part in duals))
     layout = lay_out(problem, store_prices=False, start=start)
     np.copyto(layout.mask, array)
-    if not all(tail.all() for tail in tails(array, problem.pattern)):
+    if not all(tail.all() for tail in tails(grouped(array, problem.pattern), problem.pattern)):
         raise ValueError("mask must be True in the tail that remainder='dense' keeps whole")
     whole = layout.tail_sums()
     parts = [

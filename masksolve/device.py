@@ -19,7 +19,7 @@ from .backends.feasibility import failure
 from .errors import BackendFailedError
 from .pattern import Pattern
 from .problem import LARGEST_SINGLE, LARGEST_SUM, BoolArray, MaskProblem, check_forced, check_shape, is_real
-from .tiles import Bounds, Chunk, Prices
+from .tiles import Bounds, Chunk, Prices, tails
 from .transport import Tiles, certify, feasible, solve_tiles
 
 _DOUBLE = {"int32", "int64", "uint32", "uint64", "float64"}
@@ -182,15 +182,6 @@ class DeviceBlock:
 def grouped(xp: Any, array: Any, pattern: Pattern) -> Any:
     """View with the grouped axis last and at least two axes: (..., R, C) or (..., 1, L)."""
     return array if pattern.transposable else xp.moveaxis(array, pattern.axis, -1)[..., None, :]
-
-
-def tails(array: Any, pattern: Pattern) -> list[Any]:
-    """Bottom and right part of a grouped array that ``remainder="dense"`` keeps whole."""
-    if pattern.remainder != "dense":
-        return []
-    height, width = array.shape[-2:]
-    bottom = height // pattern.m * pattern.m if pattern.transposable else height
-    return [array[..., bottom:, :], array[..., :bottom, width // pattern.m * pattern.m :]]
 
 
 def _forced(xp: Any, framework: Framework, name: str, value: Any, scores: Any) -> Any | None:

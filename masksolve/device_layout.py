@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 from .arrays import framework_of
-from .device import DeviceBlock, DeviceProblem, grouped, tails
-from .tiles import Prices, Segment, bounds, keeps_prices, segments, tiles_along
+from .device import DeviceBlock, DeviceProblem, grouped
+from .tiles import Prices, Segment, bounds, keeps_prices, segments, tails, tiles_along
 
 
 class DeviceLayout:

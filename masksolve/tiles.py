@@ -239,9 +239,9 @@ def lay_out(problem: MaskProblem, *, store_prices: bool | None = None, start: Pr
                     axes=axes,
                 )
             )
-    for tail in tails(mask, pattern):
+    for tail in tails(grouped_mask, pattern):
         tail[...] = True
-    return Layout(mask, None if prices is None else _flat(prices), blocks, tails(problem.scores, pattern))
+    return Layout(mask, None if prices is None else _flat(prices), blocks, tails(scores, pattern))
 
 
 def grouped(array: npt.NDArray[Scalar], pattern: Pattern) -> npt.NDArray[Scalar]:
@@ -251,15 +251,13 @@ def grouped(array: npt.NDArray[Scalar], pattern: Pattern) -> npt.NDArray[Scalar]
     return np.moveaxis(array, pattern.axis, -1)[..., np.newaxis, :]
 
 
-def tails(array: npt.NDArray[Scalar], pattern: Pattern) -> list[npt.NDArray[Scalar]]:
-    """View what ``remainder="dense"`` keeps whole; none under the other policies."""
+def tails(array: Any, pattern: Pattern) -> list[Any]:
+    """View what ``remainder="dense"`` keeps whole of a grouped array; none under the other policies."""
     if pattern.remainder != "dense":
         return []
-    array = grouped(array, pattern)
     height, width = array.shape[-2:]
     bottom = height // pattern.m * pattern.m if pattern.transposable else height
-    right = width // pattern.m * pattern.m
-    return [array[..., bottom:, :], array[..., :bottom, right:]]
+    return [array[..., bottom:, :], array[..., :bottom, width // pattern.m * pattern.m :]]
 
 
 def segments(extent: int, length: int, pattern: Pattern) -> list[Segment]:
