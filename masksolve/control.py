@@ -6,16 +6,18 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from numbers import Real
+from threading import Semaphore, Thread
 from typing import TypeVar
 
 from .pattern import integer
 
 Answer = TypeVar("Answer")
 Task = Callable[[], Answer]
+Waiting = deque[tuple[Future[Answer], Task[Answer]]]
 
 
 @dataclass(frozen=True)
@@ -84,18 +86,45 @@ class Control:
             yield self._begin(task)
 
     def _threaded(self, tasks: list[tuple[int, Task[Answer]]]) -> Generator[Answer]:
-        waiting: deque[Future[Answer]] = deque()
-        with ThreadPoolExecutor(self.workers) as pool:
-            try:
-                for _, task in tasks:
-                    waiting.append(pool.submit(self._begin, task))
-                    if len(waiting) == 2 * self.workers:
-                        yield waiting.popleft().result()
-                while waiting:
-                    yield waiting.popleft().result()
-            finally:
-                for future in waiting:
-                    future.cancel()
+        """Share the tasks out; the caller's thread works too, lest it take a processor from those that do."""
+        futures: list[Future[Answer]] = [Future() for _ in tasks]
+        waiting = deque(zip(futures, (task for _, task in tasks), strict=True))
+        room = Semaphore(2 * self.workers)  # how many answers may be begun and not yet handed out
+        helpers = [
+            Thread(target=self._help, args=(waiting, room)) for _ in range(min(self.workers, len(tasks)) - 1)
+        ]
+        try:
+            for helper in helpers:
+                helper.start()
+            for future in futures:
+                while not future.done() and room.acquire(blocking=False) and self._work(waiting):
+                    pass
+                yield future.result()
+                room.release()
+        finally:
+            waiting.clear()
+            room.release(self.workers)
+            for helper in helpers:
+                helper.join()
+
+    def _help(self, waiting: Waiting[Answer], room: Semaphore) -> None:
+        with suppress(BaseException):  # the future holds it for the caller's thread
+            while room.acquire() and self._work(waiting):
+                pass
+
+    def _work(self, waiting: Waiting[Answer]) -> bool:
+        """Do the first task that nobody has begun; False if there is none."""
+        try:
+            future, task = waiting.popleft()
+        except IndexError:
+            return False
+        try:
+            future.set_result(self._begin(task))
+        except BaseException as error:
+            future.set_exception(error)
+            if not isinstance(error, Exception):
+                raise
+        return True
 
 
 class _DeadlinePassed(Exception):

@@ -33,6 +33,10 @@ _PROOF = 1e-6
 _ROUNDING = 1e-14
 """Largest relative gap that summing in float64 may leave: within it prices prove any mask optimal."""
 
+_MANY, _SMALL = 16, 1 << 18
+"""Arrays are cut into so many chunks, to share them out, but not into smaller ones. Sums depend on the
+chunks, so the number of workers plays no part."""
+
 
 def solve(
     scores: npt.ArrayLike,
@@ -179,10 +183,11 @@ def _run(
     engine: Backend, problem: MaskProblem, layout: Layout | DeviceLayout, control: Control
 ) -> tuple[list[Report], bool]:
     """Solve chunk by chunk; return the reports, and whether the user broke off."""
+    entries = min(engine.chunk_entries, max(math.prod(problem.scores.shape) // _MANY, _SMALL))
     spans = [
         (block, first, min(first + step, block.tiles))
         for block in layout.blocks
-        for step in [max(1, engine.chunk_entries // math.prod(block.tile_shape))]
+        for step in [max(1, entries // math.prod(block.tile_shape))]
         for first in range(0, block.tiles, step)
     ]
     tasks: list[tuple[int, Task[Report]]] = [

@@ -1,7 +1,7 @@
 # cython: language_level=3
 """NumPy arrays as the C++ core sees them: an address and strides, whatever the dtype."""
 
-from libc.stdint cimport uintptr_t
+from cpython.buffer cimport Py_buffer, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 
 
 cdef extern from "strided.hpp" namespace "masksolve" nogil:
@@ -18,20 +18,24 @@ cdef extern from "strided.hpp" namespace "masksolve" nogil:
 cdef inline Strided strided(object array) except *:
     """A view of ``array``, which the caller must keep alive; None gives an absent one."""
     cdef Strided view
+    cdef Py_buffer buffer
     cdef int axis
     if array is None:
         return view
-    view.data = <char*><uintptr_t>array.__array_interface__["data"][0]
-    view.ndim = array.ndim
+    # No buffer has bfloat16, a dtype from outside NumPy.
+    PyObject_GetBuffer(array.view("u2") if array.dtype.kind == "V" else array, &buffer, PyBUF_STRIDES)
+    view.data = <char*>buffer.buf
+    view.ndim = buffer.ndim
     for axis in range(view.ndim):
-        view.shape[axis] = array.shape[axis]
-        view.strides[axis] = array.strides[axis]
+        view.shape[axis] = buffer.shape[axis]
+        view.strides[axis] = buffer.strides[axis]
+    PyBuffer_Release(&buffer)
     return view
 
 
 cdef inline Dtype dtype_code(object array) except *:
-    """The C++ core's number for an array's dtype."""
+    """The C++ core's number for an array's dtype; V2 is bfloat16."""
+    cdef object dtype = array.dtype
     return <Dtype><int>(
-        "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
-        "float16", "bfloat16", "float32", "float64",
-    ).index(array.dtype.name)
+        "b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "V2", "f4", "f8"
+    ).index(f"{dtype.kind}{dtype.itemsize}")

@@ -33,7 +33,7 @@ class Exact(Backend):
     name: ClassVar[str] = "exact"
     exact: ClassVar[bool] = True
     guarantee: ClassVar[str] = "optimal, with dual prices that prove it"
-    chunk_entries: ClassVar[int] = 1 << 18
+    chunk_entries: ClassVar[int] = 1 << 20
     checks_scores: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

@@ -42,47 +42,16 @@ public:
     // `count` tiles from the strip's k-th on; u and v hold their prices as they are handed out, `pitch` entries
     // a tile. The tile's sides may be given as constants.
     template <int Height = 0, int Width = 0, typename Price>
-    __attribute__((noinline)) void add(const Strip& strip, std::ptrdiff_t k, int count, const Price* u, const Price* v, int pitch) {
-        const int height = Height ? Height : job_.height, width = Width ? Width : job_.width;
-        const bool in_place = job_.mask_across() == 1 && width % lanes == 0 && !job_.forced();
-        const double row_least = job_.row_least, row_most = job_.row_most;
-        const double column_least = job_.column_least, column_most = job_.column_most;
-        const std::ptrdiff_t down = job_.down(), mask_down = job_.mask_down();
-        const std::ptrdiff_t step = strip.scores.step, mask_step = strip.mask.step;
-        const char* scores = strip.scores[k];
-        const char* mask = strip.mask[k];
-        Sums sums = sums_;
-        int t = 0;
-        if constexpr (Width % lanes != 0)
-            for (; t + lanes <= count; t += lanes) {
-                add_abreast<Height, Width>(sums, strip, k + t, u, v, pitch);
-                u += lanes * pitch, v += lanes * pitch;
-                scores += lanes * step, mask += lanes * mask_step;
-            }
-        for (; t < count; ++t, u += pitch, v += pitch, scores += step, mask += mask_step) {
-            double rows[64], columns[64];
-            widen(u, height, rows);
-            widen(v, width, columns);
-            add_worth(sums, rows, height, row_least, row_most);
-            add_worth(sums, columns, width, column_least, column_most);
-            if constexpr (Width % lanes != 0) {
-                add_narrow_tile<Height, Width>(sums, scores, mask, rows, columns);
-                continue;
-            }
-            if (in_place && singles_) {
-                MASKSOLVE_UNROLL
-                for (int i = 0; i < height; ++i)
-                    add_row(sums, reinterpret_cast<const float*>(scores + i * down), mask + i * mask_down, width,
-                            rows[i], columns);
-            } else if (in_place && doubles_) {
-                for (int i = 0; i < height; ++i)
-                    add_row(sums, reinterpret_cast<const double*>(scores + i * down), mask + i * mask_down, width,
-                            rows[i], columns);
-            } else {
-                add_tile_slowly(sums, strip, k + t, rows, columns);
-            }
+    void add(const Strip& strip, std::ptrdiff_t k, int count, const Price* u, const Price* v, int pitch) {
+        if constexpr (Width % lanes != 0) {
+            add_narrow_tiles<Height, Width>(strip, k, count, u, v, pitch);
+        } else {
+            const int width = Width ? Width : job_.width;
+            const bool in_place = job_.mask_across() == 1 && width % lanes == 0 && !job_.forced();
+            if (in_place && singles_) add_tiles<float, Height, Width>(strip, k, count, u, v, pitch);
+            else if (in_place && doubles_) add_tiles<double, Height, Width>(strip, k, count, u, v, pitch);
+            else add_tiles_slowly(strip, k, count, u, v, pitch);
         }
-        sums_ = sums;
         added_ += count;
         if (added_ >= most_groups) fold();
     }
@@ -180,14 +149,68 @@ private:
         const Four least_all = Four::all(least_kept), most_all = Four::all(most_kept);
         for (int k = 0; k < count; k += lanes) {
             const Four price = Four::load(prices + k);
-            sums.worth = sums.worth + most(least_all * price, most_all * price);
+            sums.worth = sums.worth + (least_kept == most_kept ? most_all * price : most(least_all * price, most_all * price));
         }
     }
 
-    __attribute__((noinline)) void add_tile_slowly(Sums& sums, const Strip& strip, std::ptrdiff_t k, const double* rows,
-                         double* columns) const {
-        for (int j = job_.width; j % lanes; ++j) columns[j] = std::numeric_limits<double>::infinity();
-        for (int i = 0; i < job_.height; ++i) add_row_slowly(sums, strip, k, i, rows[i], columns);
+    // Tiles whose scores and mask bytes lie side by side, read where they are.
+    template <typename Score, int Height, int Width, typename Price>
+    __attribute__((noinline)) void add_tiles(const Strip& strip, std::ptrdiff_t k, int count, const Price* u,
+                                             const Price* v, int pitch) {
+        const int height = Height ? Height : job_.height, width = Width ? Width : job_.width;
+        const double row_least = job_.row_least, row_most = job_.row_most;
+        const double column_least = job_.column_least, column_most = job_.column_most;
+        const std::ptrdiff_t down = job_.down(), mask_down = job_.mask_down();
+        const std::ptrdiff_t step = strip.scores.step, mask_step = strip.mask.step;
+        const char* scores = strip.scores[k];
+        const char* mask = strip.mask[k];
+        Sums sums = sums_;
+        for (int t = 0; t < count; ++t, u += pitch, v += pitch, scores += step, mask += mask_step) {
+            double rows[64], columns[64];
+            widen(u, height, rows);
+            widen(v, width, columns);
+            add_worth(sums, rows, height, row_least, row_most);
+            add_worth(sums, columns, width, column_least, column_most);
+            MASKSOLVE_UNROLL
+            for (int i = 0; i < height; ++i)
+                add_row(sums, reinterpret_cast<const Score*>(scores + i * down), mask + i * mask_down, width, rows[i],
+                        columns);
+        }
+        sums_ = sums;
+    }
+
+    template <typename Price>
+    __attribute__((noinline)) void add_tiles_slowly(const Strip& strip, std::ptrdiff_t k, int count, const Price* u,
+                                                    const Price* v, int pitch) {
+        const int height = job_.height, width = job_.width;
+        for (int t = 0; t < count; ++t, u += pitch, v += pitch) {
+            double rows[64], columns[64];
+            widen(u, height, rows);
+            widen(v, width, columns);
+            add_worth(sums_, rows, height, job_.row_least, job_.row_most);
+            add_worth(sums_, columns, width, job_.column_least, job_.column_most);
+            for (int j = width; j % lanes; ++j) columns[j] = std::numeric_limits<double>::infinity();
+            for (int i = 0; i < height; ++i) add_row_slowly(sums_, strip, k + t, i, rows[i], columns);
+        }
+    }
+
+    // Tiles narrower than the lanes, as many abreast as there are lanes.
+    template <int Height, int Width, typename Price>
+    __attribute__((noinline)) void add_narrow_tiles(const Strip& strip, std::ptrdiff_t k, int count, const Price* u,
+                                                    const Price* v, int pitch) {
+        Sums sums = sums_;
+        int t = 0;
+        for (; t + lanes <= count; t += lanes)
+            add_abreast<Height, Width>(sums, strip, k + t, u + t * pitch, v + t * pitch, pitch);
+        for (; t < count; ++t) {
+            double rows[64], columns[64];
+            widen(u + t * pitch, Height, rows);
+            widen(v + t * pitch, Width, columns);
+            add_worth(sums, rows, Height, job_.row_least, job_.row_most);
+            add_worth(sums, columns, Width, job_.column_least, job_.column_most);
+            add_narrow_tile<Height, Width>(sums, strip.scores[k + t], strip.mask[k + t], rows, columns);
+        }
+        sums_ = sums;
     }
 
     template <typename Score>

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 
 #include "scan.hpp"
 #include "strided.hpp"
@@ -68,11 +69,12 @@ struct Lane {
 
 // A strip is long enough for whole segments of every kernel, and no longer than stays in the cache between the first
 // look at its scores and their solution.
-constexpr int segment_tiles = 256, strip_entries = 1 << 16;
+constexpr int segment_tiles = 256, strip_entries = 1 << 15;
 
 // Tiles beside each other along the grid's last axis, so that each array advances by one step.
 struct Strip {
     std::ptrdiff_t first, count;
+    Lane ahead;  // the next strip's scores
     Lane scores, mask, keep, drop, rows, columns, start_rows, start_columns;
 };
 
@@ -136,15 +138,34 @@ inline bool scores_fit(const Job& job, const Strip& strip, double& largest) {
     }
 }
 
+// Has what lies `count` tiles from the k-th on in the next strip fetched from memory while this strip is worked on.
+// Called often, for a few lines at a time: the processor waits where too many are on their way. (A plain function
+// without results is dropped by GCC 12.)
+inline __attribute__((always_inline)) void fetch_ahead(const Job& job, const Strip& strip, std::ptrdiff_t k, int count) {
+    constexpr std::ptrdiff_t cache_line = 64, near = 8;
+    if (strip.ahead.place == nullptr) return;
+    const bool lying = std::abs(job.across()) <= near;
+    if (!lying && !(job.height == 1 && std::abs(strip.ahead.step) <= near)) return;
+    const int runs = lying ? job.height : job.width;
+    const std::ptrdiff_t apart = lying ? job.down() : job.across(), bytes = count * std::abs(strip.ahead.step);
+    const char* first = strip.ahead[k];
+    for (int i = 0; i < runs; ++i)
+        for (std::ptrdiff_t b = 0; b < bytes; b += cache_line) __builtin_prefetch(first + i * apart + b);
+}
+
 template <typename F>
 void for_each_strip(const Job& job, Outcome& outcome, F work) {
     const int axes = job.grid_axes();
     const std::ptrdiff_t length = job.scores.shape[axes - 1];
-    const std::ptrdiff_t most = std::max(1, strip_entries / (job.height * job.width) / segment_tiles) * segment_tiles;
+    std::ptrdiff_t tiles = 1;
+    for (int axis = 0; axis < axes; ++axis) tiles *= job.scores.shape[axis];
+    const std::ptrdiff_t fit = std::max(1, strip_entries / (job.height * job.width));
+    const std::ptrdiff_t most = fit > segment_tiles ? fit / segment_tiles * segment_tiles : fit;
     for (std::ptrdiff_t tile = job.first; tile < job.last && outcome.status == Status::done;) {
         const std::ptrdiff_t count = std::min({length - tile % length, job.last - tile, most});
         auto lane = [&](const Strided& array) { return Lane(array, tile, axes); };
-        const Strip strip{tile, count, lane(job.scores), lane(job.mask), lane(job.keep), lane(job.drop), lane(job.rows),
+        const Lane ahead = tile + count < tiles ? Lane(job.scores, tile + count, axes) : Lane();
+        const Strip strip{tile, count, ahead, lane(job.scores), lane(job.mask), lane(job.keep), lane(job.drop), lane(job.rows),
                           lane(job.columns), lane(job.start_rows), lane(job.start_columns)};
         double largest = 0;
         if (!scores_fit(job, strip, largest)) {

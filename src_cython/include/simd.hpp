@@ -221,22 +221,52 @@ inline __attribute__((always_inline)) Pack<T, P> select(const Pack<Integer<T>, P
     return x;
 }
 
+// Two mixtures of a and b take their places.
+template <typename T, int L>
+inline void mix(Vector<T, L>& a, Vector<T, L>& b, Vector<Integer<T>, L> first, Vector<Integer<T>, L> second) {
+    const Vector<T, L> x = a, y = b;
+    a = shuffle<T, L>(x, y, first);
+    b = shuffle<T, L>(x, y, second);
+}
+
+// The last two rounds of swap_blocks at once, by instructions that interleave: x86 swaps single 4-byte lanes in two.
+template <typename T, int L, int S>
+inline void transpose_fours(Vector<T, L>* row) {
+    Vector<Integer<T>, L> low, high, low_half, high_half;
+    for (int l = 0; l < L; ++l) {
+        const int four = l & ~3, k = l & 3;
+        low[l] = four + k / 2 + (k & 1) * L;
+        high[l] = low[l] + 2;
+        low_half[l] = four + (k & 1) + k / 2 * L;
+        high_half[l] = low_half[l] + 2;
+    }
+    for (int i = 0; i < S; i += 4) {
+        mix<T, L>(row[i], row[i + 1], low, high);
+        mix<T, L>(row[i + 2], row[i + 3], low, high);
+        mix<T, L>(row[i], row[i + 2], low_half, high_half);
+        mix<T, L>(row[i + 1], row[i + 3], low_half, high_half);
+        const Vector<T, L> third = row[i + 1];
+        row[i + 1] = row[i + 2];
+        row[i + 2] = third;
+    }
+}
+
 // Transposes S-by-S matrices held one row a register, one matrix in each S lanes: swaps the off-diagonal
 // blocks of side H, then those of half the side.
 template <int H, typename T, int L, int S = L>
 inline void swap_blocks(Vector<T, L>* row) {
-    Vector<Integer<T>, L> from_low, from_high;
-    for (int l = 0; l < L; ++l) {
-        from_low[l] = l & H ? l - H + L : l;
-        from_high[l] = l & H ? l + L : l + H;
+    if constexpr (H == 2 && sizeof(T) == 4) {
+        transpose_fours<T, L, S>(row);
+    } else {
+        Vector<Integer<T>, L> from_low, from_high;
+        for (int l = 0; l < L; ++l) {
+            from_low[l] = l & H ? l - H + L : l;
+            from_high[l] = l & H ? l + L : l + H;
+        }
+        for (int i = 0; i < S; ++i)
+            if (!(i & H)) mix<T, L>(row[i], row[i + H], from_low, from_high);
+        if constexpr (H > 1) swap_blocks<H / 2, T, L, S>(row);
     }
-    for (int i = 0; i < S; ++i) {
-        if (i & H) continue;
-        const Vector<T, L> a = row[i], b = row[i + H];
-        row[i] = shuffle<T, L>(a, b, from_low);
-        row[i + H] = shuffle<T, L>(a, b, from_high);
-    }
-    if constexpr (H > 1) swap_blocks<H / 2, T, L, S>(row);
 }
 
 // to[j][i] = from[i][j], both P by P with rows P apart.

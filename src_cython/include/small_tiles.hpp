@@ -1,7 +1,8 @@
-// Tiles of side 2 to 4: every mask is tried, one tile a lane.
+// Tiles of side 2 to 4: the best mask of all, one tile a lane.
 //
-// The 90 masks of 2:4 fall into 19 classes by the column counts of their upper two rows; a class's best upper and
-// lower halves are found apart, so 36 + 36 sums serve for all. A mask is a code: bit 4 i + j for entry (i, j).
+// The 90 masks of 2:4 are three ways to pair the rows, and in each pair one row keeps a half of the columns, the other
+// row the other half. Tiles with one entry to keep or drop in a line try every permutation. A mask is a code: bit
+// 4 i + j for entry (i, j).
 // The prices come from the mask that was found: complementary slackness is a system of difference
 // constraints between columns, solved by Bellman-Ford; the mask's optimality is proven if they hold.
 //
@@ -31,30 +32,18 @@ public:
     // Codes of parts of masks, kept in memory: as constants they would be put together again for every batch.
     struct Parts {
         Codes crossed[2][4][4];  // rows 2 h and 2 h + 1 keep column x and column y
-        Codes halved[2][6];      // they keep pair k and its complement
-        Codes alike[4][4];       // the upper rows keep all columns but y and z, the lower ones y and z
-        Codes twice[4][4];       // the upper rows both keep x, the lower ones both w
 
         Parts() {
-            constexpr int pairs[6] = {0b0011, 0b0101, 0b1001, 0b0110, 0b1010, 0b1100};
-            for (int h = 0; h < 2; ++h) {
+            for (int h = 0; h < 2; ++h)
                 for (int x = 0; x < 4; ++x)
                     for (int y = 0; y < 4; ++y) crossed[h][x][y] = all((1 << x | 1 << (4 + y)) << (8 * h));
-                for (int k = 0; k < 6; ++k) halved[h][k] = all((pairs[k] | pairs[5 - k] << 4) << (8 * h));
-            }
-            for (int y = 0; y < 4; ++y)
-                for (int z = 0; z < 4; ++z) {
-                    const int lower = 1 << y | 1 << z, upper = 15 ^ lower;
-                    alike[y][z] = all(upper * 0x11 | lower * 0x1100);
-                    twice[y][z] = all((1 << y) * 0x11 | (1 << z) * 0x1100);
-                }
         }
     };
 
     // The best mask of every lane's tile that keeps n in each row and column, and its prices.
     inline __attribute__((always_inline)) void solve(int n, const Parts& parts) {
         if constexpr (M == 4) {
-            if (n == 2) choose_pairs(parts);
+            if (n == 2) choose_pairs();
             else choose_permutation(n == 3, parts);
         } else {
             choose_permutation(n == M - 1 && n != 1, parts);
@@ -208,45 +197,59 @@ private:
         return best;
     }
 
-    // 2:4. The upper rows' columns hold 0, 1 or 2 entries, the lower rows' what is missing to 2.
-    inline __attribute__((always_inline)) void choose_pairs(const Parts& parts) {
-        V column[2][4];  // both entries of a column's upper, lower half
+    // 2:4. Two rows that keep opposite halves of the columns keep every column once; every mask is two such pairs of
+    // rows. So the best pairing of the rows is the one whose pairs, each for itself, are worth most. Only what is kept
+    // is added up, lest a large negative score drown the others.
+    inline __attribute__((always_inline)) void choose_pairs() {
+        constexpr int pairings = 3;
+        constexpr int first[pairings][2] = {{0, 2}, {0, 1}, {0, 1}}, second[pairings][2] = {{1, 3}, {2, 3}, {3, 2}};
+        V worth[4][halves];
         MASKSOLVE_UNROLL
-        for (int h = 0; h < 2; ++h)
+        for (int i = 0; i < 4; ++i)
             MASKSOLVE_UNROLL
-            for (int j = 0; j < 4; ++j) column[h][j] = s[2 * h][j] + s[2 * h + 1][j];
-        const Choice upper = one_each(0, parts), lower = one_each(2, parts);
-        Choice best{upper.worth + lower.worth, upper.code | lower.code};
+            for (int h = 0; h < halves; ++h) worth[i][h] = s[i][half[h][0]] + s[i][half[h][1]];
+        V best[pairings][2], total[pairings];
         MASKSOLVE_UNROLL
-        for (int y = 0; y < 4; ++y)
+        for (int p = 0; p < pairings; ++p) {
             MASKSOLVE_UNROLL
-            for (int z = y + 1; z < 4; ++z) {
-                const int x = y > 0 ? 0 : z > 1 ? 1 : 2, w = 6 - x - y - z;
-                best.offer((column[0][x] + column[0][w]) + (column[1][y] + column[1][z]), parts.alike[y][z]);
-                // Upper rows hold x twice, the lower ones w, or the other way round; both halves hold y and z once.
-                Choice twice{column[0][x] + column[1][w], parts.twice[x][w]};
-                twice.offer(column[0][w] + column[1][x], parts.twice[w][x]);
-                const Choice up = either(0, y, z, parts), low = either(2, y, z, parts);
-                best.offer(twice.worth + (up.worth + low.worth), twice.code | up.code | low.code);
+            for (int pair = 0; pair < 2; ++pair) {
+                const V* one = worth[first[p][pair]];
+                const V* other = worth[second[p][pair]];
+                best[p][pair] = one[0] + other[halves - 1];
+                MASKSOLVE_UNROLL
+                for (int h = 1; h < halves; ++h) best[p][pair] = larger(best[p][pair], one[h] + other[halves - 1 - h]);
             }
-        code = best.code;
+            total[p] = best[p][0] + best[p][1];
+        }
+        const Codes is_second = total[1] > total[0];
+        const Codes is_third = total[2] > larger(total[0], total[1]);
+        const auto of_pairing = [&](const auto& a, const auto& b, const auto& c) {
+            return is_third ? c : is_second ? b : a;
+        };
+        Codes kept[2];  // by both rows of a pair as if they were alike
+        MASKSOLVE_UNROLL
+        for (int pair = 0; pair < 2; ++pair) {
+            const V most = of_pairing(best[0][pair], best[1][pair], best[2][pair]);
+            kept[pair] = all(rows_alike(halves - 1));
+            MASKSOLVE_UNROLL
+            for (int h = halves - 2; h >= 0; --h) {
+                V sum[pairings];
+                MASKSOLVE_UNROLL
+                for (int p = 0; p < pairings; ++p)
+                    sum[p] = worth[first[p][pair]][h] + worth[second[p][pair]][halves - 1 - h];
+                kept[pair] = of_pairing(sum[0], sum[1], sum[2]) == most ? all(rows_alike(h)) : kept[pair];
+            }
+        }
+        const Codes together = of_pairing(all(0x00ff), all(0x0f0f), all(0xf00f));
+        const Codes opposed = of_pairing(all(0xf0f0), all(0xff00), all(0xff00));
+        code = (((kept[0] ^ kept[1]) & together) ^ kept[1]) ^ opposed;
     }
 
-    // Rows i and i + 1 keep two columns each, and between them every column once.
-    inline __attribute__((always_inline)) Choice one_each(int i, const Parts& parts) const {
-        V pair[2][6];
-        MASKSOLVE_UNROLL
-        for (int r = 0; r < 2; ++r) {
-            const V* row = s[i + r];
-            pair[r][0] = row[0] + row[1], pair[r][5] = row[2] + row[3];
-            pair[r][1] = row[0] + row[2], pair[r][4] = row[1] + row[3];
-            pair[r][2] = row[0] + row[3], pair[r][3] = row[1] + row[2];
-        }
-        Choice best{pair[0][0] + pair[1][5], parts.halved[i / 2][0]};
-        MASKSOLVE_UNROLL
-        for (int k = 1; k < 6; ++k) best.offer(pair[0][k] + pair[1][5 - k], parts.halved[i / 2][k]);
-        return best;
-    }
+    // Halves of four columns; the h-th's complement is the h-th from the end.
+    static constexpr int halves = 6, half[halves][2] = {{0, 1}, {0, 2}, {0, 3}, {1, 2}, {1, 3}, {2, 3}};
+    static constexpr int rows_alike(int h) { return (1 << half[h][0] | 1 << half[h][1]) * 0x1111; }
+
+    static V larger(const V& a, const V& b) { return a > b ? a : b; }
 
     // v_j <= v_k + (s_ij - s_ik) wherever row i keeps j and drops k; here w = -v, from w = 0 downwards. The
     // largest prices that result are non-negative just if keeping fewer entries could not gain. `open`: rows that
@@ -283,12 +286,19 @@ private:
                 for (int k = 0; k < M; ++k) w[k] = full ? w[k] : smaller(w[k], V{} - dropped[i][k]);
             }
         MASKSOLVE_UNROLL
-        for (int round = 0; round < M - 1; ++round)
+        for (int round = 0; round < M - 1; ++round) {
+            V before[M];
             MASKSOLVE_UNROLL
-            for (int j = 0; j < M; ++j)
+            for (int j = 0; j < M; ++j) before[j] = w[j];
+            MASKSOLVE_UNROLL
+            for (int k = 0; k < M; ++k) {
+                V shortest = w[k];
                 MASKSOLVE_UNROLL
-                for (int k = 0; k < M; ++k)
-                    if (j != k) w[k] = smaller(w[k], w[j] + shift[j][k]);
+                for (int j = 0; j < M; ++j)
+                    if (j != k) shortest = smaller(shortest, !open && round == 0 ? shift[j][k] : before[j] + shift[j][k]);
+                w[k] = shortest;
+            }
+        }
         MASKSOLVE_UNROLL
         for (int j = 0; j < M; ++j) v[j] = V{} - w[j];
         MASKSOLVE_UNROLL

@@ -55,7 +55,10 @@ private:
 
     void solve_segment(const Strip& strip, std::ptrdiff_t k, int count) {
         alignas(64) T prices[segment];
-        for (int g = 0; g < count; g += L) batch(strip, k + g, std::min(L, count - g), prices + g);
+        for (int g = 0; g < count; g += L) {
+            fetch_ahead(job_, strip, k + g, L);
+            batch(strip, k + g, std::min(L, count - g), prices + g);
+        }
         write_group_prices(strip, k, count, prices);
         if (job_.upright) certifier_.add_upright_groups(strip, k, count, prices);
         else certifier_.template add_groups<Width>(strip, k, count, prices);

@@ -13,7 +13,9 @@ template <typename T, int M>
 class SmallTileRun {
 public:
     SmallTileRun(const Job& job, Outcome& outcome)
-        : job_(job), outcome_(outcome), certifier_(job), load_(loader<T>(job.dtype)) {}
+        : job_(job), outcome_(outcome), certifier_(job), load_(loader<T>(job.dtype)),
+          native_(stored_as<T>(job) && job.across() == sizeof(T)),
+          in_place_(M == 4 && native_ && job.mask_across() == 1) {}
 
     void run() {
         for_each_strip(job_, outcome_, [&](const Strip& strip) {
@@ -32,11 +34,21 @@ private:
     Outcome& outcome_;
     Certifier certifier_;
     Loader<T> load_;
+    bool native_, in_place_;
     typename Kernel::Parts parts_;
 
     void solve_segment(const Strip& strip, std::ptrdiff_t k, int count) {
         alignas(64) T u[segment][M], v[segment][M];
-        for (int g = 0; g < count; g += L) batch(strip, k + g, std::min(L, count - g), u + g, v + g);
+        int g = 0;
+        if (in_place_ && strip.scores.step == M * sizeof(T) && strip.mask.step == M)
+            for (; g + L <= count; g += L) {
+                fetch_ahead(job_, strip, k + g, L);
+                batch<true>(strip, k + g, L, u + g, v + g);
+            }
+        for (; g < count; g += L) {
+            fetch_ahead(job_, strip, k + g, L);
+            batch<false>(strip, k + g, std::min(L, count - g), u + g, v + g);
+        }
         for (int g = 0; g < count && job_.rows.data != nullptr; ++g) {
             write_prices(job_.rows, strip.rows[k + g], M, u[g]);
             write_prices(job_.columns, strip.columns[k + g], M, v[g]);
@@ -44,31 +56,45 @@ private:
         certifier_.template add<M, M>(strip, k, count, u[0], v[0], M);
     }
 
+    template <bool beside>
     inline __attribute__((always_inline)) void batch(const Strip& strip, std::ptrdiff_t k, int count, T (*u)[M],
                                                       T (*v)[M]) const {
         Kernel kernel;
-        read(strip, k, count, kernel);
+        if constexpr (beside) read_beside(strip.scores[k], kernel);
+        else read(strip, k, count, kernel);
         if (job_.row_least < job_.row_most) kernel.solve_at_most(job_.row_most, parts_);
         else kernel.solve(job_.row_most, parts_);
         spread(kernel.u, u);
         spread(kernel.v, v);
-        write_masks(strip, k, count, kernel.code);
+        if constexpr (beside) write_beside(strip.mask[k], kernel.code);
+        else write_masks(strip, k, count, kernel.code);
+    }
+
+    inline __attribute__((always_inline)) void read_beside(const char* first, Kernel& kernel) const {
+        const std::ptrdiff_t down = job_.down();
+        MASKSOLVE_UNROLL
+        for (int i = 0; i < M; ++i) load_quads<T, L>(reinterpret_cast<const T*>(first + i * down), kernel.s[i]);
+    }
+    inline __attribute__((always_inline)) void write_beside(char* first, const typename Kernel::Codes& code) const {
+        const std::ptrdiff_t down = job_.mask_down();
+        MASKSOLVE_UNROLL
+        for (int i = 0; i < M; ++i) store_words<Integer<T>, L>(words(code, i), first + i * down);
+    }
+
+    // The mask bytes of row i, a word a tile: a nibble of the code holds the bits, spread them to bytes.
+    static inline __attribute__((always_inline)) auto words(const typename Kernel::Codes& code, int i) {
+        const auto bytes = (((code >> (4 * i)) & 15) * 0x00204081) & 0x01010101;
+        if constexpr (M == 4) return in_order<Integer<T>, L>(bytes);
+        else return bytes;
     }
 
     // The scores of `count` tiles, lanes beyond hold zeros; tiles of side 4 in the order of quad_of.
     inline __attribute__((always_inline)) void read(const Strip& strip, std::ptrdiff_t k, int count, Kernel& kernel) const {
-        const bool native = stored_as<T>(job_) && job_.across() == sizeof(T);
-        const bool side_by_side = strip.scores.step == M * sizeof(T);
         for (int i = 0; i < M; ++i) {
             const char* first = strip.scores[k] + i * job_.down();
-            if (M == 4 && native && side_by_side && count == L) {
-                load_quads<T, L>(reinterpret_cast<const T*>(first), kernel.s[i]);
-                continue;
-            }
             alignas(64) T rows[L][M];
             if (count < L) std::memset(rows, 0, sizeof rows);
-            if (native && side_by_side && count == L) std::memcpy(rows, first, sizeof rows);
-            else if (native)
+            if (native_)
                 for (int g = 0; g < count; ++g) std::memcpy(rows[g], first + g * strip.scores.step, sizeof rows[g]);
             else
                 for (int g = 0; g < count; ++g) load_(first + g * strip.scores.step, job_.across(), M, rows[g]);
@@ -97,20 +123,13 @@ private:
         }
     }
 
-    // A nibble of the code holds the bits of a row; spread them to bytes.
     inline __attribute__((always_inline)) void write_masks(const Strip& strip, std::ptrdiff_t k, int count,
                                                             const typename Kernel::Codes& code) const {
-        using I = Integer<T>;
         for (int i = 0; i < M; ++i) {
-            auto words = (((code >> (4 * i)) & 15) * 0x00204081) & 0x01010101;
-            if constexpr (M == 4) words = in_order<I, L>(words);
+            alignas(64) Integer<T> word[L];
+            const auto row = words(code, i);
+            std::memcpy(word, &row, sizeof word);
             char* first = strip.mask[k] + i * job_.mask_down();
-            if (M == 4 && count == L && job_.mask_across() == 1 && strip.mask.step == 4) {
-                store_words<I, L>(words, first);
-                continue;
-            }
-            alignas(64) I word[L];
-            std::memcpy(word, &words, sizeof word);
             for (int g = 0; g < count; ++g) {
                 char* to = first + g * strip.mask.step;
                 const auto bytes = static_cast<std::uint32_t>(word[g]);

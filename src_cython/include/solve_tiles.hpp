@@ -18,6 +18,7 @@ void solve_by_kernel(const Job& job, Outcome& outcome) {
     TileKernel<T, P> kernel(m, job.row_most);
     for_each_strip(job, outcome, [&](const Strip& strip) {
         for (std::ptrdiff_t k = 0; k < strip.count; ++k) {
+            fetch_ahead(job, strip, k, 1);
             load_tile<T, P>(job, strip.scores[k], load, kernel.s);
             const bool warm = job.start_columns.data != nullptr &&
                               read_prices(job, job.start_columns, strip.start_columns[k], m,
