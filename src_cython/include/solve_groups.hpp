@@ -72,7 +72,7 @@ private:
         choose(work);
         const V in_place = lying ? in_order<T, L>(work.price) : work.price;
         std::memcpy(prices, &in_place, sizeof in_place);
-        if (job_.upright) write_upright_masks(strip, k, count, work);
+        if (job_.upright && !lying) write_upright_masks(strip, k, count, work);
         else write_masks(strip, k, count, lying, work);
     }
 
