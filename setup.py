@@ -15,7 +15,7 @@ FLAGS = ["-O3", "-std=c++17", "-g0", "-ffp-contract=off", "-Wno-psabi"]
 FLAGS += shlex.split(os.environ.get("MASKSOLVE_CXXFLAGS", ""))
 
 
-def extension(name: str, *sources: str) -> Extension:
+def extension(name: str, *sources: str, flags: tuple[str, ...] = ()) -> Extension:
     """``masksolve._ext.<name>`` from ``src_cython/<name>.pyx`` and further C++ sources."""
     return Extension(
         f"masksolve._ext.{name}",
@@ -23,7 +23,7 @@ def extension(name: str, *sources: str) -> Extension:
         depends=HEADERS,
         include_dirs=["src_cython/include"],
         language="c++",
-        extra_compile_args=FLAGS,
+        extra_compile_args=[*FLAGS, *flags],
     )
 
 
@@ -31,6 +31,7 @@ setup(
     ext_modules=[
         extension("scan", "scan_run.cpp"),
         extension("greedy"),
+        extension("counting", "power_sum.cpp", flags=("-ffp-contract=fast",)),  # integers: nothing is rounded
         extension(
             "exact",
             "dispatch.cpp",

@@ -21,11 +21,12 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import numpy as np
 
+from .control import Control
 from .matrices import bounded, regular
 from .pattern import Pattern
 from .problem import MaskProblem, check_shape
@@ -36,7 +37,13 @@ Kind = Literal["pattern", "unstructured", "sequential"]
 
 
 def count(
-    pattern: Pattern | str, shape: Sequence[int], method: Method = "exact", *, kind: Kind = "pattern"
+    pattern: Pattern | str,
+    shape: Sequence[int],
+    method: Method = "exact",
+    *,
+    kind: Kind = "pattern",
+    workers: int = 1,
+    progress: Callable[[int, int], object] | None = None,
 ) -> int:
     """Count the masks of an array.
 
@@ -51,6 +58,11 @@ def count(
     kind : {"pattern", "unstructured", "sequential"}
         Masks that follow the pattern, Eq. 2 (b) or (c); masks that keep the same share n/m
         anywhere in the array, (a); masks whose n kept entries of each m are consecutive, (d).
+    workers : int
+        Number of threads for large tiles; -1 for all processors.
+    progress : callable
+        Called as ``progress(done, total)`` while a large tile is counted: 12:24-T takes seconds,
+        16:32-T the better part of an hour with two processors.
 
     Returns
     -------
@@ -62,7 +74,7 @@ def count(
     TypeError, ValueError
         If an argument is not what it should be, or the formula does not cover the pattern.
     ValueError
-        If the exact count is out of reach: 8:32-T and 12:24-T can be counted, 16:32-T cannot.
+        If the exact count is out of reach: every m up to 32 can be counted, 32:64-T cannot.
 
     Examples
     --------
@@ -72,7 +84,8 @@ def count(
     (1296, 12870)
     """
     _choice("method", method, ("exact", "paper"))
-    return math.prod(ways**times for ways, times in _factors(pattern, shape, method, kind))
+    control = Control.check(workers, None, progress)
+    return math.prod(ways**times for ways, times in _factors(pattern, shape, method, kind, control))
 
 
 def log2(
@@ -81,12 +94,14 @@ def log2(
     method: Method | Literal["estimate"] = "exact",
     *,
     kind: Kind = "pattern",
+    workers: int = 1,
+    progress: Callable[[int, int], object] | None = None,
 ) -> float:
     """Base-2 logarithm of `count`: the bits that it takes to name one mask.
 
     Parameters
     ----------
-    pattern, shape, kind
+    pattern, shape, kind, workers, progress
         As for `count`; the large integer itself is not built.
     method : {"exact", "paper", "estimate"}
         "estimate" serves transposable patterns of any size. It replaces, for each tile, the number of
@@ -113,6 +128,7 @@ def log2(
     262144.0
     """
     _choice("method", method, ("exact", "paper", "estimate"))
+    control = Control.check(workers, None, progress)
     if kind == "unstructured" and method != "estimate":
         return _log2_choose(*_share(Pattern.parse(pattern), _sizes(shape)))
     if method == "estimate":
@@ -123,11 +139,12 @@ def log2(
             )
         blocks = _published(pattern, _sizes(shape), method)
         return _log2_regular(pattern) * sum(block.tiles for block in blocks)
-    return math.fsum(times * math.log2(ways) for ways, times in _factors(pattern, shape, method, kind))
+    factors = _factors(pattern, shape, method, kind, control)
+    return math.fsum(times * math.log2(ways) for ways, times in factors)
 
 
 def _factors(
-    pattern: Pattern | str, shape: Sequence[int], method: Method, kind: Kind
+    pattern: Pattern | str, shape: Sequence[int], method: Method, kind: Kind, control: Control
 ) -> list[tuple[int, int]]:
     """List (masks of a part, number of such parts) for every sort of part."""
     _choice("kind", kind, ("pattern", "unstructured", "sequential"))
@@ -142,7 +159,8 @@ def _factors(
     if method == "paper":
         blocks = _published(pattern, sizes, method)
         return [(_published_tile(pattern), block.tiles) for block in blocks]
-    return [(_exact_tile(pattern, block), block.tiles) for block in _blocks(pattern, sizes) if block.tiles]
+    blocks = [block for block in _blocks(pattern, sizes) if block.tiles]
+    return [(_exact_tile(pattern, block, control), block.tiles) for block in blocks]
 
 
 def _published_tile(pattern: Pattern) -> int:
@@ -151,13 +169,13 @@ def _published_tile(pattern: Pattern) -> int:
     return math.prod(math.factorial(pattern.m - chosen) for chosen in range(pattern.n))
 
 
-def _exact_tile(pattern: Pattern, block: Block) -> int:
+def _exact_tile(pattern: Pattern, block: Block, control: Control) -> int:
     height, width = block.tile_shape
     least, most = block.row_bounds
     if not pattern.transposable:
         return sum(math.comb(width, kept) for kept in range(least, most + 1))
     if height == width and least == most and block.row_bounds == block.column_bounds:
-        return regular(width, most)
+        return regular(width, most, control)
     return bounded(height, width, block.row_bounds, block.column_bounds)
 
 

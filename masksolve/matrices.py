@@ -1,15 +1,19 @@
 """Counting 0/1 matrices by their row and column sums: the arithmetic behind `diversity`.
 
-`regular` counts m by m matrices whose every line sums to n. It is the coefficient of
-x_1^n ... x_m^n in e_n(x_1, ..., x_m)^m, with e_n the elementary symmetric polynomial (each row
-chooses n columns), and is read off by evaluating at roots of unity: with q = min(n, m - n) + 1
+`regular` counts m by m matrices whose every line sums to n, for n <= m / 2 (else zeros are counted).
+It is the coefficient of x_1^n ... x_m^n in e_n(x_1, ..., x_m)^m, with e_n the elementary symmetric
+polynomial (each row chooses n columns), and is read off by evaluating at roots of unity: for q > n
 no other monomial of the same degree has all exponents congruent to n modulo q, so
 
     count = q^-m  sum over x in {1, w, ..., w^(q-1)}^m  of  e_n(x)^m / (x_1 ... x_m)^n.
 
-The summand depends only on how often each root occurs, which leaves C(m + q - 1, m) terms, and
-turning all x by w does not change it, which leaves about one in q. The roots live in prime
-fields small enough for exact float64 matrix products; the Chinese remainder theorem joins them.
+The summand depends only on how often each root occurs, which leaves C(m + q - 1, m) terms; turning
+all x by w does not change it, which leaves about one in q; and for m = 2 n conjugating all x does
+not change it where x_1 ... x_m = 1, which leaves about half. e_n of a multiset comes from the
+polynomials prod (1 + x y) of its parts in two halves of the roots: for each size of the parts the
+fewer polynomials are stored, the others are made one after the other and meet all of them
+(``power_sum.hpp``). All this is done in prime fields small enough for exact float64 arithmetic; the
+Chinese remainder theorem joins them.
 
 `bounded` counts rectangular matrices whose line sums lie within bounds, row by row, by dynamic
 programming over the multiset of column sums so far.
@@ -20,30 +24,33 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
 
+from ._ext.counting import PANEL_WIDTH, sum_of_powers
+from .control import Control, Task
+
 Float64Array = npt.NDArray[np.float64]
 Bounds = tuple[int, int]
+Panels = tuple[Float64Array, Float64Array, npt.NDArray[np.intp]]
+"""Polynomials by class, (panels, length, PANEL_WIDTH); their weights; where each class begins."""
 
-LARGEST_WORK = 5e9
-"""Products modulo a prime that `regular` may take: a few minutes."""
+LARGEST_WORK = 6e12
+"""Powers modulo a prime that `regular` may take, one or two nanoseconds each; enough for every m <= 32."""
 
 LARGEST_STATES = 10_000
 """Multisets of column sums that `bounded` may distinguish."""
 
-_CACHED = 1 << 15
-"""Terms worked on at a time."""
-
-_PRIME_BITS = 23
-"""64 products of residues below 2^23 add up to less than 2^53."""
+_counted: dict[tuple[int, int], int] = {}
 
 
-@lru_cache(maxsize=256)
-def regular(m: int, n: int) -> int:
+def regular(m: int, n: int, control: Control | None = None) -> int:
     """Count m by m 0/1 matrices with every row and column sum equal to n.
+
+    ``control`` runs the sums: in threads, and reporting progress in powers.
 
     Raises
     ------
@@ -53,111 +60,213 @@ def regular(m: int, n: int) -> int:
     n = min(n, m - n)
     if n == 0:
         return 1
-    bits = m * math.log2(math.comb(m, n))
-    q, shifts = n + 1, math.gcd(n + 1, m)
-    work = math.comb(m + n, n) * shifts / q * bits / _PRIME_BITS
-    if work > LARGEST_WORK:
-        raise ValueError(
-            f"pattern has too many transposable masks on {m} by {m} tiles to be counted exactly "
-            f"(about {work:.1g} operations, at most {LARGEST_WORK:.0g} are allowed); "
-            f"diversity.log2(..., method='estimate') gives their logarithm"
-        )
-    halves = _Half(range(q // 2), m, q), _Half(range(q // 2, q), m, q)
-    value, modulus = 0, 1
-    for prime in _primes(q, bits):
-        residue = _regular_modulo(m, n, halves, prime)
-        value += modulus * ((residue - value) * pow(modulus, -1, prime) % prime)
-        modulus *= prime
-    return value
+    if (m, n) not in _counted:
+        _counted[m, n] = count_by_sum(Sum.cheapest(m, n), control or Control())
+    return _counted[m, n]
 
 
-class _Half:
-    """Multisets of up to m of some q-th roots of unity, ordered by size and by their product.
+@dataclass(frozen=True)
+class Sum:
+    """Which roots of unity to sum over.
 
-    ``counts[s]`` (multisets, roots) tells how often each root occurs in each multiset of size
-    s; ``places[s][r]`` are those whose product is w^r.
+    Attributes
+    ----------
+    m, n : int
+        Matrices are m by m, lines sum to n.
+    q : int
+        Order of the roots, larger than n.
     """
 
-    def __init__(self, exponents: range, m: int, q: int) -> None:
-        self.exponents = exponents
-        width = len(exponents)
-        self.counts = [np.zeros((int(size == 0), width), np.uint8) for size in range(m + 1)]
-        for one in np.eye(width, dtype=np.uint8):
-            for size in range(1, m + 1):
-                self.counts[size] = np.concatenate([self.counts[size], self.counts[size - 1] + one])
-        products = [counts.astype(np.int64) @ np.array(exponents) % q for counts in self.counts]
-        self.places = [[np.flatnonzero(product == r) for r in range(q)] for product in products]
+    m: int
+    n: int
+    q: int
 
-    def polynomials(self, root: int, n: int, prime: int) -> list[Float64Array]:
-        """Per size, the coefficients up to z^n of prod (1 + x z) over each multiset."""
-        every = [np.zeros((int(size == 0), n + 1)) for size in range(len(self.counts))]
-        every[0][0, 0] = 1.0
-        for exponent in self.exponents:
-            x = pow(root, exponent, prime)
-            for size in range(1, len(every)):
-                grown = every[size - 1].copy()
-                grown[:, 1:] = _modulo(grown[:, 1:] + x * every[size - 1][:, :-1], prime)
-                every[size] = np.concatenate([every[size], grown])
-        return every
+    @classmethod
+    def cheapest(cls, m: int, n: int) -> Sum:
+        """Take roots of the order that leaves the fewest terms."""
+        return min((cls(m, n, q) for q in range(n + 1, n + 4)), key=lambda sum_: sum_.terms)
 
-    def weights(self, inverse_factorials: Float64Array, prime: int) -> list[Float64Array]:
-        """Per size, 1 / (c_1! c_2! ...) of each multiset."""
-        every = []
-        for counts in self.counts:
-            weight = np.ones(len(counts))
-            for column in counts.T:
-                weight = _modulo(weight * inverse_factorials[column], prime)
-            every.append(weight)
-        return every
+    @property
+    def products(self) -> int:
+        """Turning x moves the exponent of its product by m: 0 to this - 1 stand for all."""
+        return math.gcd(self.q, self.m)
 
+    @property
+    def mirrored(self) -> bool:
+        """Whether conjugate multisets contribute alike."""
+        return self.m == 2 * self.n and self.products == 1
 
-def _regular_modulo(m: int, n: int, halves: tuple[_Half, _Half], prime: int) -> int:
-    """Count modulo a prime; e_n of a multiset comes from a product of polynomials of its halves."""
-    q = n + 1
-    root = _root_of_unity(q, prime)
-    inverses = np.array([pow(math.factorial(c), -1, prime) for c in range(m + 1)], np.float64)
-    (left, right), shifts = halves, math.gcd(q, m)
-    left_polynomials, right_polynomials = (half.polynomials(root, n, prime) for half in halves)
-    left_weights, right_weights = (half.weights(inverses, prime) for half in halves)
-    total = 0
-    for size in range(m + 1):
-        rest = m - size
-        # Turning x moves its product by m: products 0 to gcd(q, m) - 1 stand for all.
-        for product, share in ((p, r) for p in range(shifts) for r in range(q)):
-            a, b = left.places[size][share], right.places[rest][(product - share) % q]
-            for part in np.array_split(a, max(1, len(a) * len(b) // _CACHED)):
-                e_n = _modulo(left_polynomials[size][part] @ right_polynomials[rest][b, ::-1].T, prime)
-                rows = _modulo(_power(e_n, m, prime) * right_weights[rest][b], prime).sum(axis=1)
-                summed = _modulo(_modulo(rows, prime) * left_weights[size][part], prime).sum()
-                total += int(summed) * pow(root, -n * product, prime)
-    turns = q // shifts
-    return int(total * math.factorial(m) * turns * pow(q, -m, prime) % prime)
+    @property
+    def terms(self) -> float:
+        """Multisets to go through."""
+        every = math.comb(self.m + self.q - 1, self.m) * self.products / self.q
+        return every * (self.q // 2 + 1) / self.q if self.mirrored else every
 
+    @property
+    def alike(self) -> int:
+        """First rows and first columns, which all have as many matrices: it divides the count."""
+        return math.comb(self.m, self.n) * math.comb(self.m - 1, self.n - 1)
 
-def _modulo(values: Float64Array, prime: int) -> Float64Array:
-    """Remainders of non-negative integers below 2^53; exact, and faster than ``%``."""
-    return np.asarray(values - np.floor(values / prime) * prime)
+    @property
+    def bits(self) -> float:
+        """More than the bits of the count over `alike`: how the other rows can be filled."""
+        kept, dropped = math.comb(self.m - 1, self.n - 1), math.comb(self.m - 1, self.n)
+        return (self.n - 1) * math.log2(kept) + (self.m - self.n) * math.log2(dropped)
 
+    def primes(self) -> list[int]:
+        """Primes that are 1 modulo q, until their product exceeds 2^bits.
 
-def _power(values: Float64Array, exponent: int, prime: int) -> Float64Array:
-    power: Float64Array = values
-    for bit in f"{exponent:b}"[1:]:
-        power = _modulo(power * power, prime)
-        if bit == "1":
-            power = _modulo(power * values, prime)
-    return power
+        They are so small that sums of n + 1 products of residues stay below 2^53.
+        """
+        bits = self.bits
+        largest = min(2 * (math.isqrt(2**53 // (self.n + 1)) - 2), 2**26)
+        primes, candidate = [], largest // self.q * self.q + 1
+        while bits >= 0:
+            candidate -= self.q
+            if all(candidate % d for d in range(2, math.isqrt(candidate) + 1)):
+                bits -= math.log2(candidate)
+                primes.append(candidate)
+        return primes
+
+    def factors(self) -> npt.NDArray[np.intc]:
+        """How many multisets one of each class of halves stands for."""
+        factors = np.ones(self.q, np.intc)
+        if self.mirrored:
+            factors[self.q // 2 + 1 :] = 0
+            factors[1 : (self.q + 1) // 2] = 2
+        return factors
+
+    def halves(self) -> tuple[list[int], list[int]]:
+        """Exponents of the roots in two parts, each with its conjugates."""
+        by_distance = sorted(range(self.q), key=lambda k: min(k, self.q - k))
+        middle = self.q // 2 + (self.q // 2 + 1) % 2
+        return by_distance[:middle], by_distance[middle:]
 
 
-def _primes(q: int, bits: float) -> Iterator[int]:
-    """Primes that are 1 modulo q, until their product exceeds 2^bits."""
-    candidate = 2**_PRIME_BITS // q * q + 1
-    while bits >= 0:
-        candidate -= q
-        if all(candidate % d for d in range(2, math.isqrt(candidate) + 1)):
-            bits -= math.log2(candidate)
-            yield candidate
+def count_by_sum(sum_: Sum, control: Control) -> int:
+    """Count as `regular` does, by roots of unity of a given order."""
+    primes = sum_.primes()
+    if sum_.terms * len(primes) > LARGEST_WORK:
+        raise ValueError(
+            f"pattern has too many transposable masks on {sum_.m} by {sum_.m} tiles to be counted exactly "
+            f"(about {sum_.terms * len(primes):.1g} powers, at most {LARGEST_WORK:.0g} are allowed); "
+            f"diversity.log2(..., method='estimate') gives their logarithm"
+        )
+    tasks: list[tuple[int, Task[int]]] = [
+        (weight, partial(_part, sum_, prime, *part)) for prime in primes for weight, part in _parts(sum_)
+    ]
+    residues = [0] * len(primes)
+    for k, residue in enumerate(control.run(tasks)):
+        residues[k * len(primes) // len(tasks)] += residue
+    value, modulus = 0, 1
+    for prime, residue in zip(primes, residues, strict=True):
+        share = residue * pow(sum_.alike, -1, prime)
+        value += modulus * ((share - value) * pow(modulus, -1, prime) % prime)
+        modulus *= prime
+    return value * sum_.alike
 
 
+def _parts(sum_: Sum) -> Iterator[tuple[int, tuple[bool, int]]]:
+    """Cut the sum by sizes: (powers, (which half is streamed, how many roots of it))."""
+    for size in range(sum_.m + 1):
+        sizes = size, sum_.m - size
+        ways = [
+            math.comb(size + len(half) - 1, size) for size, half in zip(sizes, sum_.halves(), strict=True)
+        ]
+        streams_second = ways[1] > ways[0]
+        yield ways[0] * ways[1], (streams_second, sizes[streams_second])
+
+
+def _part(sum_: Sum, prime: int, streams_second: bool, size: int) -> int:
+    """One part of the sum, modulo a prime."""
+    streamed = sum_.halves()[streams_second]
+    root = _root_of_unity(sum_.q, prime)
+    totals = sum_of_powers(
+        prime,
+        sum_.m,
+        _residues([pow(root, k, prime) for k in streamed], prime),
+        np.array(streamed, np.intc),
+        size,
+        _inverse_factorials(sum_.m, prime),
+        *_stored(sum_, prime, not streams_second)[sum_.m - size],
+        sum_.factors(),
+        sum_.products,
+    )
+    total: int = sum(total * pow(root, -sum_.n * product, prime) for product, total in enumerate(totals))
+    turns = sum_.q // sum_.products
+    return total * math.factorial(sum_.m) * turns * pow(sum_.q, -sum_.m, prime) % prime
+
+
+@lru_cache(maxsize=4)
+def _stored(sum_: Sum, prime: int, second: bool) -> list[Panels]:
+    """For each size that is stored: polynomials of the multisets of a half's roots, in panels by class."""
+    exponents, length = sum_.halves()[second], sum_.n + 1
+    largest = max(sum_.m - size for _, (streams_second, size) in _parts(sum_) if streams_second != second)
+    root, inverses = _root_of_unity(sum_.q, prime), _inverse_factorials(sum_.m, prime)
+    counts = _multisets(len(exponents), largest)
+    polynomials = [np.zeros((int(size == 0), length)) for size in range(largest + 1)]
+    polynomials[0][0, 0] = 1
+    for x in _residues([pow(root, exponent, prime) for exponent in exponents], prime):
+        for size in range(1, largest + 1):
+            grown = polynomials[size - 1].copy()
+            grown[:, 1:] = _residue(grown[:, 1:] + x * polynomials[size - 1][:, :-1], prime)
+            polynomials[size] = np.concatenate([polynomials[size], grown])
+    stored = []
+    for times, rows in zip(counts, polynomials, strict=True):
+        weights = np.ones(len(rows))
+        for column in times.T:
+            weights = _residue(weights * inverses[column], prime)
+        classes = times.astype(np.int64) @ np.array(exponents, np.int64) % sum_.q
+        stored.append(_in_panels(rows, weights, classes, sum_.q))
+    return stored
+
+
+def _in_panels(
+    rows: Float64Array, weights: Float64Array, classes: npt.NDArray[np.int64], count: int
+) -> Panels:
+    """Sort by class, fill every class up to whole panels, and turn polynomials and panels over."""
+    sizes = np.bincount(classes, minlength=count)
+    begin = np.concatenate([[0], np.cumsum(-(-sizes // PANEL_WIDTH))])
+    order = np.argsort(classes, kind="stable")
+    firsts = np.cumsum(sizes) - sizes
+    places = (PANEL_WIDTH * begin[:-1] - firsts)[classes[order]] + np.arange(len(order))
+    total = int(begin[-1])
+    panels = np.zeros((total * PANEL_WIDTH, rows.shape[1]))
+    panels[places] = rows[order, ::-1]
+    panel_weights = np.zeros(total * PANEL_WIDTH)
+    panel_weights[places] = weights[order]
+    return (
+        np.ascontiguousarray(panels.reshape(total, PANEL_WIDTH, -1).transpose(0, 2, 1)),
+        panel_weights.reshape(total, PANEL_WIDTH),
+        begin.astype(np.intp),
+    )
+
+
+@lru_cache(maxsize=4)
+def _multisets(kinds: int, largest: int) -> list[npt.NDArray[np.uint8]]:
+    """For each size: how often each kind occurs, one row a multiset, in the order in which they grow."""
+    counts = [np.zeros((int(size == 0), kinds), np.uint8) for size in range(largest + 1)]
+    for one in np.eye(kinds, dtype=np.uint8):
+        for size in range(1, largest + 1):
+            counts[size] = np.concatenate([counts[size], counts[size - 1] + one])
+    return counts
+
+
+@lru_cache(maxsize=64)
+def _inverse_factorials(m: int, prime: int) -> Float64Array:
+    return _residues([pow(math.factorial(times), -1, prime) for times in range(m + 1)], prime)
+
+
+def _residues(values: list[int], prime: int) -> Float64Array:
+    return _residue(np.array(values, np.float64), prime)
+
+
+def _residue(values: Float64Array, prime: int) -> Float64Array:
+    """Reduce integers below 2^53 to their residues nearest to 0."""
+    return np.asarray(values - np.rint(values / prime) * prime)
+
+
+@lru_cache(maxsize=64)
 def _root_of_unity(q: int, prime: int) -> int:
     """Find an element of order exactly q."""
     return next(

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 
 import masksolve as ms
 from masksolve import matrices
+from masksolve.control import Control
 from masksolve.diversity import count, log2
 
 
@@ -160,17 +161,43 @@ def test_the_estimate_is_close_and_below(pattern):
 
 
 def test_what_is_out_of_reach_is_refused_and_estimated():
-    with pytest.raises(ValueError, match=r"32 by 32 tiles.*method='estimate'"):
-        count("16:32-T", (32, 32))
+    with pytest.raises(ValueError, match=r"64 by 64 tiles.*method='estimate'"):
+        count("32:64-T", (64, 64))
     with pytest.raises(ValueError, match=r"16 by 16 tiles.*states"):
         count("8:16-T at_most", (16, 16))
     assert 847 < log2("16:32-T", (32, 32), method="estimate") < 847.1
     assert log2("3:3-T", (3, 3), method="estimate") == 0
 
 
+@pytest.mark.parametrize("m", [30, 31, 32])
+def test_every_tile_up_to_32_is_in_reach(m):
+    for n in range(m // 2 - 3, m // 2 + 1):
+        sum_ = matrices.Sum.cheapest(m, n)
+        assert sum_.terms * len(sum_.primes()) <= matrices.LARGEST_WORK
+
+
+@pytest.mark.parametrize("pattern", ["7:14-T", "6:16-T", "9:18-T"])  # with and without conjugates and turns
+def test_threads_and_progress(pattern, monkeypatch):
+    m = ms.Pattern.parse(pattern).m
+    expected = count(pattern, (m, m))
+    monkeypatch.setattr(matrices, "_counted", {})
+    calls = []
+    number = count(pattern, (m, m), workers=3, progress=lambda done, total: calls.append((done, total)))
+    assert number == expected
+    assert calls == sorted(calls)
+    assert calls[-1][0] == calls[-1][1] == calls[0][1]
+
+
+@pytest.mark.parametrize(("q", "m"), [(5, 8), (6, 10), (7, 9), (9, 11)])
+def test_any_root_of_larger_order_gives_the_same_count(q, m):
+    assert matrices.count_by_sum(matrices.Sum(m, 4, q), Control()) == matrices.bounded(m, m, (4, 4), (4, 4))
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
+        ({"workers": 0}, ValueError, "workers must be at least 1"),
+        ({"progress": 3}, TypeError, "progress must be callable"),
         ({"pattern": "2:4-X"}, ValueError, "pattern must look like"),
         ({"shape": (6, 4)}, ValueError, "shape has 6 entries along axis -2, which m=4 does not divide"),
         ({"shape": (4,)}, ValueError, "shape must have .*axes"),

@@ -16,6 +16,11 @@ The paper gives P(m, n) = m! (m-1)! ... (m-n+1)! in the place of A(m, n), (c). T
     A(8, 4) < C(4, 2)^16                          on 8 by 8, 4:8-T is less diverse than 2:4,
                                                   whereas P(8, 4) > C(4, 2)^16 would say more.
 
+Modulo a prime p, e_n(x)^p = e_n(x^p). With the digits d_k of m and a_k of n in base p, and B(d, a) the
+number of d by m matrices with row sums n and column sums a (none unless d n = a m), therefore
+
+    A(m, n) = product of B(d_k, a_k) over k       modulo p.
+
 Why: P stacks n permutations. Stacks of disjoint permutations give the same tile more than once,
 so their number is above A; but P takes (m-1)! choices for the second permutation where D(m), the
 number of derangements, is right and larger. For n = 2, A / P grows like sqrt(m / (e pi)), which
@@ -29,6 +34,7 @@ import numpy as np
 import pytest
 
 from masksolve.diversity import count
+from masksolve.matrices import bounded
 
 KNOWN = {
     "1:2-T": 2,
@@ -112,6 +118,31 @@ def test_published_overcounts_on_larger_tiles(m, n):
 @pytest.mark.parametrize("m", [*range(10, 25), 32, 64])
 def test_published_falls_short_for_two_of_many(m):
     assert exact(m, 2) > published(m, 2)
+
+
+def modulo(m, n, p):
+    """A(m, n) modulo a prime, by the digits of m and n."""
+    product, high, low = 1, m, n
+    while high:
+        high, d = divmod(high, p)
+        low, a = divmod(low, p)
+        if d * n != a * m:
+            return 0
+        if d:
+            product *= bounded(d, m, (n, n), (a, a))
+    return product % p
+
+
+SMALL_PRIMES = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31]
+
+
+@pytest.mark.parametrize(
+    ("m", "n"),
+    [(m, n) for m, n in PATTERNS if 2 <= n <= m / 2] + [(16, 8), (18, 9), (20, 6), (24, 8), (26, 6)],
+)
+def test_residues_by_digits(m, n):
+    primes = [p for p in SMALL_PRIMES if p <= m]
+    assert [exact(m, n) % p for p in primes] == [modulo(m, n, p) for p in primes]
 
 
 def test_growth_of_the_shortfall():

@@ -6,6 +6,7 @@ the cases are known to have run. Usage: ``drive.py [cases]``.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -121,7 +122,17 @@ def engines() -> list[tuple[str, dict[str, Any]]]:
     return [("greedy", {}), ("cover", {})] + [("exact", {"instruction_set": name}) for name in running]
 
 
+def count() -> None:
+    """Count masks, with and without conjugates and turns."""
+    for n, m in ((1, 2), (2, 5), (3, 7), (4, 8), (5, 10), (7, 14)):
+        number = ms.diversity.count(f"{n}:{m}-T", (m, m), workers=2)
+        mirrored = ms.diversity.count(f"{m - n}:{m}-T", (m, m))
+        if number != mirrored or number % math.comb(m, n):
+            raise AssertionError(f"{n}:{m}-T: {number} and {mirrored} masks")
+
+
 def main(cases: int) -> None:
+    count()
     solved: Counter[str] = Counter()
     for seed in range(cases):
         scores, pattern, options = draw(np.random.default_rng(seed))
