@@ -1,4 +1,4 @@
-# cython: language_level=3
+# cython: language_level=3, boundscheck=False, wraparound=False
 """Counting masks: a thin door between NumPy arrays and the C++ core."""
 
 import numpy as np
