@@ -33,7 +33,7 @@ import math
 import numpy as np
 import pytest
 
-from masksolve.diversity import count
+from masksolve.diversity import count, log2
 from masksolve.matrices import bounded
 
 KNOWN = {
@@ -143,6 +143,21 @@ SMALL_PRIMES = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31]
 def test_residues_by_digits(m, n):
     primes = [p for p in SMALL_PRIMES if p <= m]
     assert [exact(m, n) % p for p in primes] == [modulo(m, n, p) for p in primes]
+
+
+LARGEST = int(
+    "976986746495074548640799400559299935722086473611430966381981524894745064035697149667323318"
+    "016964041469189810187444695432304825185891661628048457302341231688435640345243224898792408"
+    "948154558014560161583383741988735989531159490085016030574421255327258676250"
+)
+"""Masks of a 16:32-T tile, as `count` gave them; it takes too long for a test."""
+
+
+def test_the_recorded_count_of_the_largest_tile():
+    primes = [p for p in SMALL_PRIMES if p != 11]  # 11 leaves a count that takes too long as well
+    assert [LARGEST % p for p in primes] == [modulo(32, 16, p) for p in primes]
+    assert LARGEST % (math.comb(32, 16) * math.comb(31, 15)) == 0
+    assert 0 < math.log2(LARGEST) - log2("16:32-T", (32, 32), method="estimate") < 0.8 / 32
 
 
 def test_growth_of_the_shortfall():
