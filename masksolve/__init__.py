@@ -8,12 +8,12 @@ The way of the data, one file an arrow::
     solve.py reads as this line from top to bottom.
 """
 
-from . import diversity, hardware, reconstruction, saliency
+from . import diversity, hardware
 from ._version import __version__
 from .backends import backends
 from .certificate import Certificate, Verification, Violation, verify
 from .certificate import recompute as recompute_certificate
-from .config import show_config
+from .installation import show_config
 from .errors import (
     BackendFailedError,
     BackendRefusedError,
@@ -25,6 +25,7 @@ from .errors import (
 )
 from .packing import Packed, pack, unpack
 from .pattern import Pattern
+from .pruning import reconstruction, saliency
 from .result import MaskResult, SolveInterrupted, Status
 from .solve import solve
 from .tiles import Prices

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import to_numpy
+from .frameworks import to_numpy
 from .pattern import Pattern
 from .problem import BoolArray, MaskProblem, boolean_array, check_shape
 from .tiles import Block, Bounds, Chunk, Prices, grouped, lay_out, tails

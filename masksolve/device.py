@@ -13,14 +13,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .arrays import Framework, array_api_compat, framework_of
+from .frameworks import Framework, array_api_compat, framework_of
 from .backends.base import Report
 from .backends.feasibility import failure
 from .errors import BackendFailedError
 from .pattern import Pattern
 from .problem import LARGEST_SINGLE, LARGEST_SUM, BoolArray, MaskProblem, check_forced, check_shape, is_real
 from .tiles import Bounds, Chunk, Prices, tails
-from .transport import Tiles, certify, feasible, solve_tiles
+from .backends.batched import Tiles, certify, feasible, solve_tiles
 
 _DOUBLE = {"int32", "int64", "uint32", "uint64", "float64"}
 

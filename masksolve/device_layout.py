@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from .arrays import framework_of
+from .frameworks import framework_of
 from .device import DeviceBlock, DeviceProblem, grouped
 from .tiles import Prices, Segment, bounds, keeps_prices, segments, tails, tiles_along
 

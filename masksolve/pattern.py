@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
+
+from .checks import boolean, choice, integer
 
 Constraint = Literal["exact", "at_most"]
 Remainder = Literal["error", "pad", "dense"]
@@ -77,10 +78,10 @@ class Pattern:
         values = {
             "n": integer("n", n),
             "m": integer("m", m),
-            "transposable": _boolean("transposable", transposable),
-            "constraint": _choice("constraint", constraint, _CONSTRAINTS),
+            "transposable": boolean("transposable", transposable),
+            "constraint": choice("constraint", constraint, _CONSTRAINTS),
             "axis": integer("axis", axis),
-            "remainder": _choice("remainder", remainder, _REMAINDERS),
+            "remainder": choice("remainder", remainder, _REMAINDERS),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -163,28 +164,3 @@ def _bad_text(text: str) -> ValueError:
         f"pattern must look like '2:4' or '4:8-T' (kept:group, -T for transposable), optionally "
         f"followed by 'at_most', 'pad' or 'dense', 'axis=K'; got {text!r}"
     )
-
-
-def integer(name: str, value: object) -> int:
-    """``value`` as an int; only integers (NumPy's included, bool excluded) will do."""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        return operator.index(cast(Any, value))
-    except TypeError:
-        raise TypeError(f"{name} must be an integer, got {value!r}") from None
-
-
-def _boolean(name: str, value: object) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
-    return value
-
-
-def _choice(name: str, value: object, choices: tuple[str, ...]) -> str:
-    expected = f"{name} must be one of {', '.join(map(repr, choices))}"
-    if not isinstance(value, str):
-        raise TypeError(f"{expected}; got {value!r}")
-    if value not in choices:
-        raise ValueError(f"{expected}; got {value!r}")
-    return value

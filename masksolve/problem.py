@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from . import arrays
+from . import frameworks as arrays
 from ._ext import scan
 from .pattern import Pattern
 

@@ -14,11 +14,11 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import Framework, framework_of, to_numpy
+from .frameworks import Framework, framework_of, to_numpy
 from .backends import select
 from .backends.base import Backend, Report
 from .certificate import certify
-from .control import Control, Task
+from .execution import Control, Task
 from .device import DeviceBlock, DeviceProblem
 from .device_layout import DeviceLayout
 from .errors import BackendFailedError, TimeLimitError

@@ -31,7 +31,7 @@ def read(result: ms.MaskResult) -> ms.MaskResult:
 @pytest.fixture
 def no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever asks for an array of a device on the host fails."""
-    adapter = importlib.import_module("masksolve.adapters.arrays.standard")
+    adapter = importlib.import_module("masksolve.frameworks.standard")
 
     def refuse(name, array):
         raise AssertionError(f"{name} of shape {array.shape} was copied to the host")
@@ -110,7 +110,7 @@ def test_time_limits_fill_what_was_not_reached() -> None:
 
 
 def test_host_arrays_are_read_in_place() -> None:
-    adapter = importlib.import_module("masksolve.adapters.arrays.standard")
+    adapter = importlib.import_module("masksolve.frameworks.standard")
     array = gaussian()
     shared = xp.asarray(array, copy=False)
     assert np.shares_memory(adapter.to_numpy("scores", shared), array)

@@ -11,7 +11,7 @@ import pytest
 from assertions import allowance, assert_optimal
 
 import masksolve as ms
-from masksolve.arrays import framework_of
+from masksolve.frameworks import framework_of
 from masksolve.testing import FAMILIES
 
 PATTERNS = ["2:4", "2:4 axis=-2", "4:8-T", "3:8-T at_most pad", "2:4-T dense"]

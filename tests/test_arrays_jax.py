@@ -20,7 +20,7 @@ def gaussian(*shape: int) -> "jax.Array":
 
 
 def test_arrays_are_read_in_place() -> None:
-    adapter = importlib.import_module("masksolve.adapters.arrays.jax")
+    adapter = importlib.import_module("masksolve.frameworks.jax")
     for dtype in ("float32", "bfloat16"):
         w = gaussian().astype(dtype)
         assert adapter.to_numpy("scores", w).__array_interface__["data"][0] == w.unsafe_buffer_pointer()

@@ -28,7 +28,7 @@ def test_tensors_and_variables(make) -> None:
 
 
 def test_tensors_are_read_in_place() -> None:
-    adapter = importlib.import_module("masksolve.adapters.arrays.tensorflow")
+    adapter = importlib.import_module("masksolve.frameworks.tensorflow")
     for make in (tf.constant, tf.Variable):
         for dtype in (tf.float32, tf.bfloat16):
             tensor = make(tf.cast(gaussian(), dtype))

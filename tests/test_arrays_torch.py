@@ -13,7 +13,7 @@ import masksolve as ms
 
 torch = pytest.importorskip("torch")
 
-from masksolve.adapters.arrays import torch as adapter  # noqa: E402
+from masksolve.frameworks import torch as adapter  # noqa: E402
 
 PATTERN = "4:8-T"
 

@@ -8,7 +8,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from masksolve.control import Control
+from masksolve.execution import Control
 
 WORKERS = pytest.mark.parametrize("workers", [1, 3])
 FOREVER = float("inf")

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 
 import masksolve as ms
-from masksolve import matrices
-from masksolve.control import Control
+from masksolve.diversity import counting as matrices
+from masksolve.execution import Control
 from masksolve.diversity import count, log2
 
 

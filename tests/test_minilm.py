@@ -23,12 +23,7 @@ from examples.post_training import encoder, fidelity, sentence_study, sentences 
 TINY = {"words": 50, "width": 16, "heads": 4, "hidden": 32, "longest": 12}
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def tiny(depth=2):

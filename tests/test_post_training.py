@@ -28,12 +28,7 @@ PLAN = digits.Plan(width=8, epochs=12, sparse_epochs=1, calibration=100)
 PATTERNS = ("2:4", "2:4-T")
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def made_up(_name):

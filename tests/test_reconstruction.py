@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import masksolve as ms
-from masksolve import reconstruction
+from masksolve.pruning import reconstruction
 from masksolve.testing import FAMILIES
 
 ORDINARY = [

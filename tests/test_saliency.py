@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from masksolve import saliency
+from masksolve.pruning import saliency
 from masksolve.testing import FAMILIES
 
 

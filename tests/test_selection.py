@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from masksolve.transport.selection import largest, network
+from masksolve.backends.batched.selection import largest, network
 
 
 @pytest.mark.parametrize("length", range(1, 11))

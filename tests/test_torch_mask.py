@@ -27,12 +27,7 @@ SHAPES = {
 SOME = pytest.mark.parametrize(("shape", "pattern"), SHAPES.values(), ids=SHAPES)
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def gaussian(*shape: int, seed: int = 0) -> "torch.Tensor":

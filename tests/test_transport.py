@@ -1,4 +1,4 @@
-"""`masksolve.transport` in every namespace, against oracles that share no code with it."""
+"""`masksolve.backends.batched` in every namespace, against oracles that share no code with it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 
 import masksolve as ms
 from masksolve.testing import FAMILIES
-from masksolve.transport import Tiles, certify, feasible, solve_tiles
-from masksolve.transport import frame as frames
+from masksolve.backends.batched import Tiles, certify, feasible, solve_tiles
+from masksolve.backends.batched import frame as frames
 
 NAMESPACES = ["numpy", "torch", "strict-device"]
 """The last one refuses to mix devices. JAX compiles every operation for every shape, so it has its own

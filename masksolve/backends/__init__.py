@@ -23,7 +23,7 @@ _BUILT_IN = {
     "greedy": "masksolve.backends.greedy:Greedy",
     "cover": "masksolve.backends.cover:Cover",
     "enumerate": "masksolve.backends.enumeration:Enumerate",
-    "batched": "masksolve.backends.batched:Batched",
+    "batched": "masksolve.backends.batched.backend:Batched",
     "entropic": "masksolve.backends.entropic:Entropic",
     "highs": "masksolve.backends.highs:Highs",
     "ortools": "masksolve.backends.ortools:Ortools",

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..certificate import Float64Array
-from ..pattern import Pattern, integer
+from ..checks import integer
+from ..pattern import Pattern
 from ..problem import BoolArray
 from ..tiles import Chunk, Prices
 from .base import ChunkBackend

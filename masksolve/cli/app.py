@@ -18,9 +18,9 @@ import masksolve as ms
 
 from .._version import __version__
 from . import demo as demonstration
-from .files import FileError, check_target, size
+from ..checkpoints.files import FileError, check_target, size
 from .tables import backend_table, prune_table, verify_table
-from .weights import Selection, prune, verify
+from ..checkpoints.weights import Selection, prune, verify
 
 _SOLVE_ARGUMENTS = frozenset(inspect.signature(ms.solve).parameters)
 

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..backends import BackendInfo
-from .weights import Pruned, Verified
+from ..checkpoints.weights import Pruned, Verified
 
 _ROUNDING = 1e-15
 

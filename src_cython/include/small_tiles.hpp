@@ -191,7 +191,7 @@ private:
 
     // Rows i and i + 1 keep columns x and y, whichever way round is better.
     inline __attribute__((always_inline)) Choice either(int i, int x, int y, const Parts& parts,
-                                                        const V& sign = V{} + T(1)) const {
+                                                        const V& sign) const {
         Choice best{(s[i][x] + s[i + 1][y]) * sign, parts.crossed[i / 2][x][y]};
         best.offer((s[i][y] + s[i + 1][x]) * sign, parts.crossed[i / 2][y][x]);
         return best;

@@ -39,15 +39,11 @@ private:
 
     void solve_segment(const Strip& strip, std::ptrdiff_t k, int count) {
         alignas(64) T u[segment][M], v[segment][M];
-        int g = 0;
-        if (in_place_ && strip.scores.step == M * sizeof(T) && strip.mask.step == M)
-            for (; g + L <= count; g += L) {
-                fetch_ahead(job_, strip, k + g, L);
-                batch<true>(strip, k + g, L, u + g, v + g);
-            }
-        for (; g < count; g += L) {
+        const bool beside = in_place_ && strip.scores.step == M * sizeof(T) && strip.mask.step == M;
+        for (int g = 0; g < count; g += L) {
             fetch_ahead(job_, strip, k + g, L);
-            batch<false>(strip, k + g, std::min(L, count - g), u + g, v + g);
+            if (beside && g + L <= count) batch<true>(strip, k + g, L, u + g, v + g);
+            else batch<false>(strip, k + g, std::min(L, count - g), u + g, v + g);
         }
         for (int g = 0; g < count && job_.rows.data != nullptr; ++g) {
             write_prices(job_.rows, strip.rows[k + g], M, u[g]);

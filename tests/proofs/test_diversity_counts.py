@@ -34,7 +34,7 @@ import numpy as np
 import pytest
 
 from masksolve.diversity import count, log2
-from masksolve.matrices import bounded
+from masksolve.diversity.counting import bounded
 
 KNOWN = {
     "1:2-T": 2,

@@ -57,12 +57,12 @@ def adaprune(
     pattern : Pattern or str
         Such as ``"2:4"`` or ``"4:8-T"``.
     method : {"least_squares", "adam", "none"}
-        Solve each row's least squares exactly (`masksolve.reconstruction.least_squares`); approach
+        Solve each row's least squares exactly (`masksolve.pruning.reconstruction.least_squares`); approach
         them by ``steps`` steps of Adam, the paper's way; or leave the kept weights as they are.
     saliency : {"magnitude", "wanda", "obs", "sparsegpt"} or callable
-        What a weight is worth: see `masksolve.saliency`. ``"sparsegpt"`` finds mask and weights
+        What a weight is worth: see `masksolve.pruning.saliency`. ``"sparsegpt"`` finds mask and weights
         together, and with ``method="none"`` its weights are the result. A callable gets the
-        weights, (outputs, features) in float64, and a `masksolve.saliency.Statistics` of the
+        weights, (outputs, features) in float64, and a `masksolve.pruning.saliency.Statistics` of the
         features, and returns scores of the same shape; the features of a convolution are the input
         channels at every place of its kernel, the place varying slowest.
     steps : int
@@ -71,7 +71,7 @@ def adaprune(
         Which layers, as for `choose_layers`.
     damping : float
         Added to the diagonal of the layer's Gram matrix, relative to its mean: see
-        `masksolve.saliency.damped`.
+        `masksolve.pruning.saliency.damped`.
     bias_correction : bool
         Let the bias take up the mean output error, and a convolution without one the running mean
         of the batch normalisation that it feeds: see `absorb_mean`. The reconstruction then only

@@ -26,11 +26,11 @@ from typing import Literal
 
 import numpy as np
 
-from .control import Control
-from .matrices import bounded, regular
-from .pattern import Pattern
-from .problem import MaskProblem, check_shape
-from .tiles import Block, lay_out
+from ..execution import Control
+from .counting import bounded, regular
+from ..pattern import Pattern
+from ..problem import MaskProblem, check_shape
+from ..tiles import Block, lay_out
 
 Method = Literal["exact", "paper"]
 Kind = Literal["pattern", "unstructured", "sequential"]

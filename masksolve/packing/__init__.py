@@ -16,11 +16,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import to_numpy
-from .certificate import verify
-from .errors import PatternViolationError
-from .pattern import Pattern
-from .problem import BoolArray, boolean_array, check_shape
+from ..frameworks import to_numpy
+from ..certificate import verify
+from ..errors import PatternViolationError
+from ..pattern import Pattern
+from ..problem import BoolArray, boolean_array, check_shape
 
 AnyArray = npt.NDArray[Any]
 Side = Literal["rows", "columns"]

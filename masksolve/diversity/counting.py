@@ -30,8 +30,8 @@ from functools import lru_cache, partial
 import numpy as np
 import numpy.typing as npt
 
-from ._ext.counting import PANEL_WIDTH, sum_of_powers
-from .control import Control, Task
+from .._ext.counting import PANEL_WIDTH, sum_of_powers
+from ..execution import Control, Task
 
 Float64Array = npt.NDArray[np.float64]
 Bounds = tuple[int, int]

@@ -12,11 +12,11 @@ from typing import Any, Protocol, cast
 import numpy as np
 import numpy.typing as npt
 
-from .errors import BackendUnavailableError
+from ..errors import BackendUnavailableError
 
 
 class Framework(Protocol):
-    """What masksolve asks of a framework; a module in `masksolve.adapters.arrays` answers."""
+    """What masksolve asks of a framework; a module in `masksolve.frameworks` answers."""
 
     def on_host(self, array: Any, /) -> bool:
         """Whether the array lies in memory that NumPy can read, or where `batched` cannot run."""
@@ -95,4 +95,4 @@ def array_api_compat() -> ModuleType:
 
 
 def _adapter(name: str) -> Framework:
-    return cast(Framework, importlib.import_module(f"masksolve.adapters.arrays.{name}"))
+    return cast(Framework, importlib.import_module(f"masksolve.frameworks.{name}"))

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .pattern import integer
-from .problem import real_array
+from ..checks import integer
+from ..problem import real_array
 
 Float64Array = npt.NDArray[np.float64]
 
@@ -99,7 +99,7 @@ def obs(w: npt.ArrayLike, hessian: npt.ArrayLike, *, damping: float = 0.01) -> F
     SparseGPT's criterion looks alike but divides by the squared diagonal of the *Cholesky factor* U
     of the inverse, ``inverse(H) = U^T U``. That square is the diagonal of the inverse that is left
     when all earlier inputs are frozen: the same cost, but with only the later weights to make up for
-    it. `masksolve.reconstruction.sparsegpt` uses it, since there the earlier weights are settled.
+    it. `masksolve.pruning.reconstruction.sparsegpt` uses it, since there the earlier weights are settled.
 
     Parameters
     ----------

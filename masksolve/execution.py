@@ -13,7 +13,7 @@ from numbers import Real
 from threading import Semaphore, Thread
 from typing import TypeVar
 
-from .pattern import integer
+from .checks import integer
 
 Answer = TypeVar("Answer")
 Task = Callable[[], Answer]
@@ -90,12 +90,12 @@ class Control:
         futures: list[Future[Answer]] = [Future() for _ in tasks]
         waiting = deque(zip(futures, (task for _, task in tasks), strict=True))
         room = Semaphore(2 * self.workers)  # how many answers may be begun and not yet handed out
-        helpers = [
-            Thread(target=self._help, args=(waiting, room)) for _ in range(min(self.workers, len(tasks)) - 1)
-        ]
+        helpers: list[Thread] = []  # those that run
         try:
-            for helper in helpers:
+            for _ in range(min(self.workers, len(tasks)) - 1):
+                helper = Thread(target=self._help, args=(waiting, room))
                 helper.start()
+                helpers.append(helper)
             for future in futures:
                 while not future.done() and room.acquire(blocking=False) and self._work(waiting):
                     pass

@@ -7,18 +7,18 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..device import DeviceBlock
-from ..pattern import integer
-from ..problem import BoolArray
-from ..tiles import Block, Chunk, Prices
-from ..transport import Tiles, solve_tiles
-from .base import ChunkBackend, Report
-from .feasibility import failure
+from ...device import DeviceBlock
+from ...checks import integer
+from ...problem import BoolArray
+from ...tiles import Block, Chunk, Prices
+from . import Tiles, solve_tiles
+from ..base import ChunkBackend, Report
+from ..feasibility import failure
 
 
 @dataclass(frozen=True)
 class Batched(ChunkBackend):
-    """Dual warm start and shortest augmenting paths, vectorised over tiles (`masksolve.transport`).
+    """Dual warm start and shortest augmenting paths, vectorised over tiles (`masksolve.backends.batched`).
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Weights that make up for those that a mask removes, from the Gram matrix of a layer's inputs.
 
 All of it minimises the output error ``||(W' - W) X||^2 = sum((W' - W) H * (W' - W))`` with
-``H = X X^T``, in float64: calibration data enter as `masksolve.saliency.Statistics.gram` and in no
+``H = X X^T``, in float64: calibration data enter as `masksolve.pruning.saliency.Statistics.gram` and in no
 other way, so that their number costs neither memory nor time here.
 """
 
@@ -12,10 +12,11 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from .pattern import Pattern, integer
-from .problem import BoolArray, boolean_array, real_array
+from ..checks import integer
+from ..pattern import Pattern
+from ..problem import BoolArray, boolean_array, real_array
 from .saliency import Float64Array, damped, matrix
-from .solve import solve
+from ..solve import solve
 
 _CHUNK_ENTRIES = 1 << 23
 """Entries of the normal equations of a chunk of rows: 64 MiB, unless one row takes more."""
@@ -68,7 +69,7 @@ def least_squares(
     hessian : array of real numbers, shape (inputs, inputs)
         Gram matrix X X^T of the inputs: symmetric and positive semidefinite.
     damping : float
-        See `masksolve.saliency.damped`.
+        See `masksolve.pruning.saliency.damped`.
 
     Returns
     -------
@@ -147,7 +148,7 @@ def sparsegpt(
     columns, the pruned weights become zero, and all later weights of the row make up for the error
     as far as they can. The score of a weight is ``w**2 / U_jj**2`` of its current value, U the upper
     Cholesky factor of the inverse Hessian: what removing it costs if only later weights react (see
-    `masksolve.saliency.obs`). A transposable pattern takes its m x m tiles from the m columns at hand.
+    `masksolve.pruning.saliency.obs`). A transposable pattern takes its m x m tiles from the m columns at hand.
 
     Parameters
     ----------
@@ -158,7 +159,7 @@ def sparsegpt(
     pattern : Pattern or str
         A one-directional pattern must run along the inputs (axis -1) or the outputs (axis -2).
     damping : float
-        See `masksolve.saliency.damped`.
+        See `masksolve.pruning.saliency.damped`.
     block : int
         Columns after which the rest of the matrix is brought up to date: a multiple of m, for speed only.
     backend : str

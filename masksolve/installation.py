@@ -8,7 +8,7 @@ from importlib import metadata
 from typing import Any, Literal
 
 from ._version import __version__
-from .control import Control
+from .execution import Control
 
 _PACKAGES = (
     *("numpy", "scipy", "ortools", "networkx", "ml_dtypes", "safetensors", "click", "rich", "torch"),

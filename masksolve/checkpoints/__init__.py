@@ -1,0 +1,1 @@
+"""Files of weights: read, pruned, written and verified tensor by tensor."""

@@ -1,0 +1,69 @@
+"""Checks of single arguments, shared by everything that takes some.
+
+Each returns its value, or raises an error that names the argument, the value and what was expected.
+Arrays are checked in `masksolve.problem`.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from numbers import Real
+from typing import Any, cast
+
+
+def integer(name: str, value: object, *, least: int | None = None, most: int | None = None) -> int:
+    """``value`` as an int; only integers (NumPy's included, bool excluded) between the limits will do."""
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        number = operator.index(cast(Any, value))
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, got {value!r}") from None
+    _within(name, number, least, most)
+    return number
+
+
+def boolean(name: str, value: object) -> bool:
+    """``value`` if it is True or False."""
+    if not isinstance(value, bool):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return value
+
+
+def number(
+    name: str,
+    value: object,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    most: float | None = None,
+) -> float:
+    """``value`` as a float; only finite real numbers (bool excluded) between the limits will do."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    if not math.isfinite(value):
+        raise ValueError(f"{name} must be finite, got {value}")
+    if above is not None and not value > above:
+        raise ValueError(f"{name} must be above {above:g}, got {value}")
+    _within(name, float(value), least, most)
+    return float(value)
+
+
+def choice(name: str, value: object, choices: tuple[str, ...]) -> str:
+    """``value`` if it is one of the strings."""
+    expected = f"{name} must be one of {', '.join(map(repr, choices))}"
+    if not isinstance(value, str):
+        raise TypeError(f"{expected}; got {value!r}")
+    if value not in choices:
+        raise ValueError(f"{expected}; got {value!r}")
+    return value
+
+
+def _within(name: str, value: float, least: float | None, most: float | None) -> None:
+    if least is not None and most is not None and not least <= value <= most:
+        raise ValueError(f"{name} must be between {least:g} and {most:g}, got {value:g}")
+    if least is not None and value < least:
+        raise ValueError(f"{name} must be at least {least:g}, got {value:g}")
+    if most is not None and value > most:
+        raise ValueError(f"{name} must be at most {most:g}, got {value:g}")

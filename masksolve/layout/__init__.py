@@ -1,0 +1,1 @@
+"""Blocks of equal tiles as views of the caller's arrays."""

@@ -1,0 +1,1 @@
+"""What scores and repaired weights come from: arrays in, arrays out."""
