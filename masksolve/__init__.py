@@ -13,7 +13,6 @@ from ._version import __version__
 from .backends import backends
 from .certificate import Certificate, Verification, Violation, verify
 from .certificate import recompute as recompute_certificate
-from .installation import show_config
 from .errors import (
     BackendFailedError,
     BackendRefusedError,
@@ -23,12 +22,13 @@ from .errors import (
     PatternViolationError,
     TimeLimitError,
 )
+from .installation import show_config
 from .packing import Packed, pack, unpack
 from .pattern import Pattern
 from .pruning import reconstruction, saliency
-from .result import MaskResult, SolveInterrupted, Status
+from .result import MaskResult, SolveInterrupted, Status, TileSums
 from .solve import solve
-from .tiles import Prices
+from .types import Prices
 
 __all__ = [
     "BackendFailedError",
@@ -44,6 +44,7 @@ __all__ = [
     "Prices",
     "SolveInterrupted",
     "Status",
+    "TileSums",
     "TimeLimitError",
     "Verification",
     "Violation",

@@ -44,10 +44,11 @@ def number(
         raise TypeError(f"{name} must be a number, got {value!r}")
     if not math.isfinite(value):
         raise ValueError(f"{name} must be finite, got {value}")
+    value = float(value)
     if above is not None and not value > above:
         raise ValueError(f"{name} must be above {above:g}, got {value}")
-    _within(name, float(value), least, most)
-    return float(value)
+    _within(name, value, least, most)
+    return value
 
 
 def choice(name: str, value: object, choices: tuple[str, ...]) -> str:

@@ -1,27 +1,35 @@
-"""Running a backend over many tiles: chunks, threads, deadline, progress, interruption."""
+"""Running tasks over many tiles: chunks, threads, deadline, progress, interruption."""
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
-from numbers import Real
 from threading import Semaphore, Thread
 from typing import TypeVar
 
-from .checks import integer
+from .checks import integer, number
 
 Answer = TypeVar("Answer")
 Task = Callable[[], Answer]
 Waiting = deque[tuple[Future[Answer], Task[Answer]]]
 
 
+@dataclass
+class Interruption:
+    """Whether the user pressed Ctrl-C while `catching` was open."""
+
+    happened: bool = False
+
+
 @dataclass(frozen=True)
-class Control:
+class Execution:
     """How a solve runs.
 
     Attributes
@@ -29,7 +37,7 @@ class Control:
     workers : int
         Number of threads.
     deadline : float
-        Instant on ``time.perf_counter``'s clock after which no chunk is begun.
+        Instant on ``time.perf_counter``'s clock after which no task is begun.
     progress : callable or None
         Called in the caller's thread as ``progress(done, total)``, in tiles.
     """
@@ -40,64 +48,69 @@ class Control:
     started: float = field(default_factory=time.perf_counter)
 
     @classmethod
-    def check(
+    def of(
         cls, workers: int, time_limit: float | None, progress: Callable[[int, int], object] | None
-    ) -> Control:
+    ) -> Execution:
         """Validate ``solve``'s arguments of the same names."""
+        started = time.perf_counter()
         workers = integer("workers", workers)
         if workers < 1 and workers != -1:
             raise ValueError(f"workers must be at least 1, or -1 for all processors; got {workers}")
         if progress is not None and not callable(progress):
             raise TypeError(f"progress must be callable as progress(done, total), got {progress!r}")
-        started = time.perf_counter()
         deadline = float("inf")
-        if time_limit is not None:
-            if isinstance(time_limit, bool) or not isinstance(time_limit, Real):
-                raise TypeError(f"time_limit must be a number of seconds or None, got {time_limit!r}")
-            if not time_limit > 0:
-                raise ValueError(f"time_limit must be a positive number of seconds, got {time_limit}")
-            deadline = started + float(time_limit)
-        count = workers if workers > 0 else _processors()
-        return cls(count, deadline, progress, started)
+        if time_limit is not None and time_limit != deadline:
+            deadline = started + number("time_limit", time_limit, above=0)
+        return cls(workers if workers > 0 else processors(), deadline, progress, started)
 
-    def run(self, tasks: list[tuple[int, Task[Answer]]]) -> Generator[Answer]:
-        """Answers of ``(tiles, task)`` pairs in their order, ending early at the deadline.
+    def collect(
+        self,
+        tasks: list[tuple[int, Task[Answer]]],
+        into: list[Answer],
+        interruption: Interruption | None = None,
+    ) -> None:
+        """Append the answers of ``(tiles, task)`` pairs, in their order, and report progress.
 
-        The answers do not depend on the number of workers. An exception of a task or of
-        ``progress``, KeyboardInterrupt included, leaves as soon as the tasks already begun are done.
+        Ends early at the deadline or on Ctrl-C: then there are fewer answers than tasks. The answers do not
+        depend on the number of workers. An exception of a task or of ``progress`` leaves as soon as the
+        tasks already begun are done; ``into`` holds what was answered before.
         """
-        total = sum(tiles for tiles, _ in tasks)
-        done = 0
-        answers = self._serial(tasks) if self.workers == 1 else self._threaded(tasks)
-        with suppress(_DeadlinePassed), closing(answers):
+        stop = Interruption() if interruption is None else interruption
+        total, done = sum(tiles for tiles, _ in tasks), 0
+        answers = self._serial(tasks, stop) if self.workers == 1 else self._threaded(tasks, stop)
+        with suppress(_NotBegun), closing(answers):
             for (tiles, _), answer in zip(tasks, answers, strict=True):
-                yield answer
+                into.append(answer)
                 done += tiles
                 if self.progress is not None:
                     self.progress(done, total)
 
-    def _begin(self, task: Task[Answer]) -> Answer:
-        if time.perf_counter() >= self.deadline:
-            raise _DeadlinePassed
+    def _begin(self, task: Task[Answer], stop: Interruption) -> Answer:
+        if stop.happened or time.perf_counter() >= self.deadline:
+            raise _NotBegun
         return task()
 
-    def _serial(self, tasks: list[tuple[int, Task[Answer]]]) -> Generator[Answer]:
+    def _serial(self, tasks: list[tuple[int, Task[Answer]]], stop: Interruption) -> Generator[Answer]:
         for _, task in tasks:
-            yield self._begin(task)
+            yield self._begin(task, stop)
 
-    def _threaded(self, tasks: list[tuple[int, Task[Answer]]]) -> Generator[Answer]:
-        """Share the tasks out; the caller's thread works too, lest it take a processor from those that do."""
+    def _threaded(self, tasks: list[tuple[int, Task[Answer]]], stop: Interruption) -> Generator[Answer]:
+        """Share the tasks out.
+
+        The caller's thread works too: if it only waited, it would wake up for every answer and take a
+        processor from a thread that works.
+        """
         futures: list[Future[Answer]] = [Future() for _ in tasks]
         waiting = deque(zip(futures, (task for _, task in tasks), strict=True))
         room = Semaphore(2 * self.workers)  # how many answers may be begun and not yet handed out
-        helpers: list[Thread] = []  # those that run
+        helpers: list[Thread] = []
         try:
             for _ in range(min(self.workers, len(tasks)) - 1):
-                helper = Thread(target=self._help, args=(waiting, room))
+                helper = Thread(target=self._help, args=(waiting, room, stop))
                 helper.start()
                 helpers.append(helper)
             for future in futures:
-                while not future.done() and room.acquire(blocking=False) and self._work(waiting):
+                while not future.done() and room.acquire(blocking=False) and self._work(waiting, stop):
                     pass
                 yield future.result()
                 room.release()
@@ -107,19 +120,19 @@ class Control:
             for helper in helpers:
                 helper.join()
 
-    def _help(self, waiting: Waiting[Answer], room: Semaphore) -> None:
+    def _help(self, waiting: Waiting[Answer], room: Semaphore, stop: Interruption) -> None:
         with suppress(BaseException):  # the future holds it for the caller's thread
-            while room.acquire() and self._work(waiting):
+            while room.acquire() and self._work(waiting, stop):
                 pass
 
-    def _work(self, waiting: Waiting[Answer]) -> bool:
+    def _work(self, waiting: Waiting[Answer], stop: Interruption) -> bool:
         """Do the first task that nobody has begun; False if there is none."""
         try:
             future, task = waiting.popleft()
         except IndexError:
             return False
         try:
-            future.set_result(self._begin(task))
+            future.set_result(self._begin(task, stop))
         except BaseException as error:
             future.set_exception(error)
             if not isinstance(error, Exception):
@@ -127,11 +140,37 @@ class Control:
         return True
 
 
-class _DeadlinePassed(Exception):
-    """Raised in place of beginning a task too late."""
+@contextmanager
+def catching() -> Iterator[Interruption]:
+    """Note Ctrl-C instead of raising KeyboardInterrupt, however often it is pressed, while this is open.
+
+    A KeyboardInterrupt can come between any two instructions, so what was solved so far could be lost on its
+    way to the caller. Only Python's own handler is replaced, and only in the main thread, which alone gets
+    signals; whoever has set another handler keeps it.
+    """
+    interruption = Interruption()
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    ):
+        yield interruption
+        return
+
+    def note(*_: object) -> None:
+        interruption.happened = True
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield interruption
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def _processors() -> int:
+class _NotBegun(Exception):
+    """Raised in place of beginning a task after the deadline or Ctrl-C."""
+
+
+def processors() -> int:
     """Processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -8,7 +8,7 @@ from importlib import metadata
 from typing import Any, Literal
 
 from ._version import __version__
-from .execution import Control
+from .execution import processors
 
 _PACKAGES = (
     *("numpy", "scipy", "ortools", "networkx", "ml_dtypes", "safetensors", "click", "rich", "torch"),
@@ -66,7 +66,7 @@ def _config() -> dict[str, Any]:
         "version": __version__,
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
-        "processors": Control.check(-1, None, None).workers,
+        "processors": processors(),
         "instruction_sets": instruction_sets(),
         "instruction_set": chosen,
         "environment": {VARIABLE: os.environ.get(VARIABLE)},

@@ -12,6 +12,9 @@ Constraint = Literal["exact", "at_most"]
 Remainder = Literal["error", "pad", "dense"]
 
 LARGEST_M = 64
+LARGEST_AXES = 61
+"""NumPy's 64 axes, less those that cutting into tiles adds."""
+
 _CONSTRAINTS = ("exact", "at_most")
 _REMAINDERS = ("error", "pad", "dense")
 _GRAMMAR = re.compile(r"(?P<n>\d{1,3}):(?P<m>\d{1,3})(?P<transposable>-T)?(?P<words>( \S+)*)")
@@ -136,6 +139,44 @@ class Pattern:
         return cls(
             int(match["n"]), int(match["m"]), transposable=match["transposable"] is not None, **options
         )
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """Axes along which groups run."""
+        return (-2, -1) if self.transposable else (self.axis,)
+
+    def misfit(self, shape: tuple[int, ...]) -> str | None:
+        """Why the pattern cannot be laid on an array of this shape; None if it can.
+
+        Parameters
+        ----------
+        shape : tuple of int
+
+        Returns
+        -------
+        str or None
+            A reason that continues a sentence about the array, such as "has 6 entries along axis -1, ...".
+
+        Examples
+        --------
+        >>> Pattern.parse("2:4").misfit((8, 6)).split(";")[0]
+        'has 6 entries along axis -1, which m=4 does not divide (shape (8, 6))'
+        >>> Pattern.parse("2:4 pad").misfit((8, 6))
+        """
+        least = 2 if self.transposable else 1
+        if not least <= len(shape) <= LARGEST_AXES:
+            return f"must have {least} to {LARGEST_AXES} axes for pattern '{self}', got shape {shape}"
+        if not -len(shape) <= self.axis < len(shape):
+            return f"has no axis {self.axis}, along which '{self}' runs (shape {shape})"
+        if self.remainder != "error":
+            return None
+        for axis in self.axes:
+            if shape[axis] % self.m:
+                return (
+                    f"has {shape[axis]} entries along axis {axis}, which m={self.m} does not divide "
+                    f"(shape {shape}); choose remainder='pad' or remainder='dense' in the pattern"
+                )
+        return None
 
     @property
     def density(self) -> float:

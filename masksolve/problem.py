@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import frameworks as arrays
+from . import checks, frameworks
 from ._ext import scan
+from .frameworks import Framework, framework_of
 from .pattern import Pattern
+from .tiling import Tiling, tiling_of
+from .types import SCORES, BoolArray, FloatArray, Prices, Score
 
-BoolArray = npt.NDArray[np.bool_]
+LARGEST_SINGLE = 2.0**96
+"""Scores up to this are solved in float32 if it holds them exactly: their sums stay far from overflow."""
+
+LARGEST_SUM = 1e300
+"""Sums of the magnitudes of all scores stay below this."""
 
 _REAL = {
     *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
     *("float16", "bfloat16", "float32", "float64"),
 }
-LARGEST_SINGLE = 2.0**96
-"""Scores up to this are solved in float32 if it holds them exactly."""
-
-LARGEST_SUM = 1e300
-"""Sums of scores stay below this."""
-
-_MOST_AXES = 61
-"""NumPy's 64, less those that cutting into tiles adds."""
+_DOUBLE = {"int32", "int64", "uint32", "uint64", "float64"}
+"""Types with values that float32 does not hold."""
 
 
 class UnfitScoresError(Exception):
@@ -39,41 +40,53 @@ class MaskProblem:
 
     Attributes
     ----------
-    scores : ndarray, shape (..., R, C)
-        Real and finite, in the caller's own memory: never copied, never written.
+    scores : array, shape (..., R, C)
+        Real numbers in the caller's own memory: never copied, never written. NumPy's on the host, or
+        ``framework``'s where they are.
     pattern : Pattern
-    keep, drop : ndarray of bool, shape of ``scores``, or None
+    keep, drop : array of bool, shape of ``scores``, or None
         Forced choices; no entry is in both.
+    score : {"value", "magnitude", "square"}
+        What an entry x of ``scores`` is worth: x, abs(x), or x * x.
     largest : float
-        The largest absolute score (0 for an empty array); if ``checked`` is false, what ordinary
-        scores of this dtype stay below, and whoever reads them must make sure of it.
+        The largest absolute value (0 for an empty array); if ``checked`` is false, what ordinary values of
+        this dtype stay below, and whoever reads them must make sure of it.
     checked : bool
         Whether the scores have been read and found finite.
+    framework : Framework or None
+        Whose arrays these are; None: NumPy's.
     """
 
-    scores: npt.NDArray[Any]
+    scores: Any
     pattern: Pattern
-    keep: BoolArray | None
-    drop: BoolArray | None
+    keep: Any | None
+    drop: Any | None
+    score: Score
     largest: float
-    checked: bool = True
-
-    on_device: ClassVar[bool] = False
+    checked: bool
+    framework: Framework | None
+    tiling: Tiling
 
     @classmethod
-    def check(
+    def of(
         cls,
         scores: npt.ArrayLike,
         pattern: Pattern | str,
         keep: npt.ArrayLike | None = None,
         drop: npt.ArrayLike | None = None,
         *,
-        read_scores: bool = True,
+        score: str = "value",
+        framework: Framework | None = None,
     ) -> MaskProblem:
-        """Validate the caller's arguments.
+        """Validate the caller's arguments; the scores' values are left to `read`, or to a backend.
 
-        ``read_scores=False`` leaves the scores' values to `read`, or to a backend that looks at
-        each one anyway: reading a large array once more costs as much as solving small tiles.
+        Reading a large array once more costs as much as solving small tiles, so a backend that looks at
+        every score anyway does without `read`.
+
+        Parameters
+        ----------
+        framework : Framework or None
+            Solve the arrays of this framework where they are; None: in NumPy.
 
         Raises
         ------
@@ -83,20 +96,51 @@ class MaskProblem:
             For shapes, values or forced choices that no mask can satisfy.
         """
         pattern = Pattern.parse(pattern)
-        array = real_array("scores", scores)
-        check_shape("scores", array.shape, pattern)
-        forced_keep = check_forced("keep", keep, array.shape)
-        forced_drop = check_forced("drop", drop, array.shape)
-        if forced_keep is not None and forced_drop is not None:
-            both = np.argwhere(forced_keep & forced_drop)
-            if len(both):
-                raise ValueError(
-                    f"keep and drop must not both be True for an entry; they are at {_index(both[0])}"
-                )
-        if forced_drop is not None and pattern.remainder == "dense":
-            _check_tail(forced_drop, pattern)
-        problem = cls(array, pattern, forced_keep, forced_drop, _ordinary(array), checked=False)
-        return problem.read() if read_scores or array.dtype.kind in "biu" else problem
+        worth: Any = checks.choice("score", score, SCORES)
+        array: Any
+        if framework is None:
+            array = real_array("scores", scores)
+        else:
+            array = framework.native("scores", scores)
+            check_real("scores", array)
+        shape = tuple(array.shape)
+        check_shape("scores", shape, pattern)
+        problem = cls(
+            scores=array,
+            pattern=pattern,
+            keep=_forced("keep", keep, array, framework),
+            drop=_forced("drop", drop, array, framework),
+            score=worth,
+            largest=0.0,
+            checked=False,
+            framework=framework,
+            tiling=tiling_of(pattern, shape),
+        )
+        problem._check_forced()
+        return replace(problem, largest=problem._ordinary())
+
+    @property
+    def xp(self) -> Any:
+        """The array-API namespace of the arrays."""
+        return np if self.framework is None else self.framework.namespace(self.scores)
+
+    @property
+    def forced(self) -> bool:
+        """Whether there are forced choices."""
+        return self.keep is not None or self.drop is not None
+
+    @property
+    def size(self) -> int:
+        """Number of scores."""
+        return math.prod(self.scores.shape)
+
+    @property
+    def double(self) -> bool:
+        """Whether to compute, and hand out prices, in float64; ``Job::in_double`` says the same.
+
+        It is so where float32 does not hold every score exactly, or not sums of them safely.
+        """
+        return dtype_name(self.scores) in _DOUBLE or not self.largest <= self._most(LARGEST_SINGLE)
 
     def read(self) -> MaskProblem:
         """Read the scores; the same problem with them found finite and small enough to be summed.
@@ -106,23 +150,97 @@ class MaskProblem:
         ValueError
             If a score is NaN or infinite, or sums would leave float64.
         """
-        return self if self.checked else replace(self, largest=_largest("scores", self.scores), checked=True)
+        if self.checked:
+            return self
+        largest = self._largest()
+        if not largest <= self._most(LARGEST_SUM / max(self.size, 1)):
+            self._refuse(largest)
+        return replace(self, largest=largest, checked=True)
 
+    def _most(self, score: float) -> float:
+        """Return the largest magnitude of an entry whose score is at most ``score``."""
+        return math.sqrt(score) if self.score == "square" else score
 
-def real_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    """``value`` as an ndarray of real numbers (bfloat16 included), without copying an ndarray."""
-    array = _ndarray(name, value)
-    if not is_real(array.dtype.name):
-        raise TypeError(
-            f"{name} must hold real numbers (bool, integer, float16, bfloat16, float32 or float64), "
-            f"got dtype {array.dtype}"
+    def _ordinary(self) -> float:
+        """Return what ordinary values stay below; sums of a tile's are then far from overflow."""
+        name = dtype_name(self.scores)
+        if name == "bool":
+            return 1.0
+        if "int" in name:
+            return 2.0 ** int(name.lstrip("uint"))
+        return self._most(LARGEST_SUM / max(self.size, 1) if name == "float64" else LARGEST_SINGLE)
+
+    def _largest(self) -> float:
+        if "float" not in dtype_name(self.scores):
+            return self.largest
+        if self.framework is None:
+            return scan.largest_magnitude(self.scores)
+        if not self.size:
+            return 0.0
+        with self.framework.double_precision():
+            return max(float(self.xp.max(self.scores)), -float(self.xp.min(self.scores)))
+
+    def _refuse(self, largest: float) -> None:
+        """Say which score cannot be taken; on the host, so that one of them can be pointed at."""
+        array = self.scores if self.framework is None else self.framework.to_numpy("scores", self.scores)
+        with np.errstate(invalid="ignore"):  # bfloat16's signalling NaNs
+            wrong = np.argwhere(~np.isfinite(array))
+        if len(wrong):
+            raise ValueError(f"scores must be finite, got {array[tuple(wrong[0])]} at {_index(wrong[0])}")
+        raise ValueError(
+            f"scores must be small enough to be summed in float64, got magnitude {largest:.3g} in "
+            f"{array.size} entries{' to be squared' if self.score == 'square' else ''}; scale them down"
         )
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+    def _check_forced(self) -> None:
+        """Refuse contradictions; they are looked for where the arrays are and described on the host."""
+        if self.drop is None:
+            return
+        if self.keep is not None and bool(self.xp.any(self.keep & self.drop)):
+            both = np.argwhere(self._on_host("keep") & self._on_host("drop"))
+            raise ValueError(
+                f"keep and drop must not both be True for an entry; they are at {_index(both[0])}"
+            )
+        tails = self.tiling.tails(self.tiling.grouped(self.xp, self.drop))
+        if any(bool(self.xp.any(tail)) for tail in tails):
+            whole = {
+                axis: self.scores.shape[axis] // self.pattern.m * self.pattern.m for axis in self.pattern.axes
+            }
+            raise ValueError(
+                f"drop must be False in the tail that remainder='dense' keeps whole, from entry "
+                f"{' and '.join(f'{first} along axis {axis}' for axis, first in whole.items())} on"
+            )
+
+    def _on_host(self, name: str) -> BoolArray:
+        array = getattr(self, name)
+        return array if self.framework is None else np.asarray(self.framework.to_numpy(name, array))
+
+
+def dtype_name(array: Any) -> str:
+    """Name of an array's dtype, the same in every framework."""
+    dtype = array.dtype
+    return dtype.name if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[2]
 
 
 def is_real(dtype: str) -> bool:
     """Whether scores may have the dtype of this name."""
     return dtype in _REAL
+
+
+def check_real(name: str, array: Any) -> None:
+    """Refuse arrays that do not hold real numbers."""
+    if dtype_name(array) not in _REAL:
+        raise TypeError(
+            f"{name} must hold real numbers (bool, integer, float16, bfloat16, float32 or float64), "
+            f"got dtype {array.dtype}"
+        )
+
+
+def real_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
+    """``value`` as an ndarray of real numbers in native byte order, in place where it is one."""
+    array = _ndarray(name, value)
+    check_real(name, array)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
 def boolean_array(name: str, value: npt.ArrayLike) -> BoolArray:
@@ -134,39 +252,55 @@ def boolean_array(name: str, value: npt.ArrayLike) -> BoolArray:
 
 
 def check_shape(name: str, shape: tuple[int, ...], pattern: Pattern) -> None:
-    """Refuse shapes that ``pattern`` cannot be laid on.
+    """Refuse shapes that ``pattern`` cannot be laid on; ValueError with `Pattern.misfit`'s reason."""
+    reason = pattern.misfit(shape)
+    if reason is not None:
+        raise ValueError(f"{name} {reason}")
+
+
+def check_prices(name: str, value: object, tiling: Tiling) -> Prices:
+    """``value`` as finite dual prices for the tiles of ``tiling``, in NumPy and float32 or float64.
 
     Raises
     ------
+    TypeError
+        If it is not a pair of arrays of real numbers.
     ValueError
-        If there are too few axes or too many, ``pattern.axis`` does not exist, or ``m`` does not divide
-        the grouped axes under ``remainder="error"``.
+        If it is not shaped for the tiling, or not finite.
     """
-    least = 2 if pattern.transposable else 1
-    if not least <= len(shape) <= _MOST_AXES:
+    if not isinstance(value, (tuple, list)) or len(value) != 2:
+        raise TypeError(f"{name} must be Prices or a pair (rows, columns), got {type(value).__name__}")
+    rows, columns = value
+    lines, across = tiling.lines
+    expected = [(tiling.tiles, lines), (tiling.tiles, across) if across else None]
+    parts = [
+        _price_array(f"{name}.rows", rows),
+        None if columns is None else _price_array(f"{name}.columns", columns),
+    ]
+    shapes = [None if part is None else part.shape for part in parts]
+    if shapes != expected:
         raise ValueError(
-            f"{name} must have {least} to {_MOST_AXES} axes for pattern '{pattern}', got shape {shape}"
+            f"{name} must be (rows, columns) of shapes {expected} for pattern '{tiling.pattern}' on "
+            f"{tiling.shape}, got {shapes}"
         )
-    if not -len(shape) <= pattern.axis < len(shape):
-        raise ValueError(f"pattern axis={pattern.axis} does not exist in {name} of shape {shape}")
-    if pattern.remainder != "error":
-        return
-    for axis in _grouped_axes(pattern):
-        if shape[axis] % pattern.m:
-            raise ValueError(
-                f"{name} has {shape[axis]} entries along axis {axis}, which m={pattern.m} does not "
-                f"divide (shape {shape}); choose remainder='pad' or remainder='dense' in the pattern"
-            )
+    return Prices(*parts)
 
 
-def _grouped_axes(pattern: Pattern) -> tuple[int, ...]:
-    return (-2, -1) if pattern.transposable else (pattern.axis,)
+def _price_array(name: str, value: Any) -> FloatArray:
+    array = real_array(name, value)
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float64)
+    if not np.isfinite(array).all():
+        raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
+    return array
 
 
 def _ndarray(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
+    if type(value) is np.ndarray:
+        return value
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name} must be a plain array, got a masked array; call its filled() first")
-    native = arrays.to_numpy(name, value)
+    native = frameworks.to_numpy(name, value)
     if not isinstance(native, (np.ndarray, list, tuple)):
         raise TypeError(
             f"{name} must be an array or nested lists, got {type(value).__name__}; "
@@ -178,47 +312,38 @@ def _ndarray(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
         raise ValueError(f"{name} must be rectangular, got nested lists of unequal length") from error
 
 
-def check_forced(name: str, value: npt.ArrayLike | None, shape: tuple[int, ...]) -> BoolArray | None:
-    """``value`` as boolean forced choices for scores of this shape."""
+def _forced(name: str, value: Any, scores: Any, framework: Framework | None) -> Any | None:
+    """Put a forced choice beside the scores, broadcast to their shape."""
     if value is None:
         return None
+    shape = tuple(scores.shape)
+    if framework is not None and framework_of(value) is framework:
+        return _forced_there(name, value, scores, framework)
     array = boolean_array(name, value)
     try:
-        return np.broadcast_to(array, shape)
+        broadcast = np.broadcast_to(array, shape)
     except ValueError:
         raise ValueError(
             f"{name} must be broadcastable to the shape of scores {shape}, got shape {array.shape}"
         ) from None
+    return broadcast if framework is None else framework.from_numpy(broadcast, scores)
 
 
-def _check_tail(drop: BoolArray, pattern: Pattern) -> None:
-    for axis in _grouped_axes(pattern):
-        whole = drop.shape[axis] // pattern.m * pattern.m
-        if np.moveaxis(drop, axis, 0)[whole:].any():
-            raise ValueError(
-                f"drop must be False in the tail that remainder='dense' keeps whole, from entry {whole} "
-                f"on along axis {axis}; it is True there"
-            )
-
-
-def _ordinary(array: npt.NDArray[Any]) -> float:
-    """Return what ordinary scores stay below; sums of a tile's are far from overflow, also in float32."""
-    return LARGEST_SINGLE if array.dtype.itemsize <= 4 else LARGEST_SUM / max(array.size, 1)
-
-
-def _largest(name: str, array: npt.NDArray[Any]) -> float:
-    """Return the largest absolute value; refuse NaN, infinities and sums beyond float64."""
-    largest = scan.largest_magnitude(array)
-    if not math.isfinite(largest):
-        with np.errstate(invalid="ignore"):  # bfloat16's signalling NaNs
-            where = np.argwhere(~np.isfinite(array))[0]
-        raise ValueError(f"{name} must be finite, got {array[tuple(where)]} at {_index(where)}")
-    if largest * array.size > LARGEST_SUM:
+def _forced_there(name: str, value: Any, scores: Any, framework: Framework) -> Any:
+    """Broadcast a forced choice that lies in the scores' framework, if it lies on their device."""
+    array = framework.native(name, value)
+    if dtype_name(array) != "bool":
+        raise TypeError(f"{name} must be boolean (True and False), got dtype {array.dtype}")
+    device = frameworks.array_api_compat().device
+    if device(array) != device(scores):
+        raise ValueError(f"{name} must be on the device of scores, {device(scores)}, got {device(array)}")
+    shape = tuple(scores.shape)
+    try:
+        return framework.namespace(scores).broadcast_to(array, shape)
+    except (RuntimeError, ValueError):
         raise ValueError(
-            f"{name} must be small enough to be summed in float64, got magnitude {largest:.3g} in "
-            f"{array.size} entries; scale them down"
-        )
-    return largest
+            f"{name} must be broadcastable to the shape of scores {shape}, got shape {tuple(array.shape)}"
+        ) from None
 
 
 def _index(where: npt.NDArray[np.intp]) -> str:

@@ -6,21 +6,19 @@ import enum
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from .pattern import Pattern
-from .tiles import Prices
-
-_TINY = 5e-324
+from .types import Prices
 
 
 class Status(enum.Enum):
     """How a solve ended. Each member's ``value`` says what it means and what to do about it."""
 
-    OPTIMAL = "optimal: the dual prices prove that no mask keeps more"
+    OPTIMAL = "optimal: in every tile, the dual prices prove that no mask keeps more"
     FEASIBLE = (
-        "feasible: the mask follows the pattern, but its optimality is not proven; "
-        "use backend='exact' for a certified optimum"
+        "feasible: the mask follows the pattern, but some tile's optimality is not proven (stats: open, "
+        "worst_tile); use backend='exact' for a certified optimum"
     )
     TIME_LIMIT = (
         "time limit: tiles that were not reached hold a fixed pattern and are not optimised; "
@@ -29,6 +27,20 @@ class Status(enum.Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+class TileSums(NamedTuple):
+    """What every tile keeps, and what it could keep at most.
+
+    Attributes
+    ----------
+    objective, bound : array of float64, shape of the grid of tiles
+        ``(*batch, tile rows, tile columns)``; for one-directional patterns the other axes, 1, and the
+        groups. Tails that ``remainder="dense"`` keeps whole are in no tile.
+    """
+
+    objective: Any
+    bound: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,8 +54,10 @@ class MaskResult:
     objective : float
         Sum of the kept scores, in float64.
     bound : float
-        Proven upper bound on the sum that any mask can keep; inf if none was computed.
+        Proven upper bound on the sum that any mask can keep, rounding included; inf if none was computed.
     status : Status
+        OPTIMAL means that every tile is proven: its own bound is at most 1e-6 (prices in float32) or 1e-12
+        (float64) above what it keeps, relative to its own kept sum of absolute scores.
     backend : str
         Name of the backend that ran.
     pattern : Pattern
@@ -53,8 +67,14 @@ class MaskResult:
         ``rows`` is (groups, 1) and ``columns`` is None. By default they are kept if they take
         at most 4 MiB or, for transposable patterns, no more memory than the mask;
         ``solve(..., duals=True)`` always keeps them.
+    tiles : TileSums or None
+        Objective and bound of every tile. By default they are kept if they take at most 4 MiB or, for
+        transposable patterns with m >= 8, where they take at most a quarter of the mask's memory;
+        ``solve(..., tiles=True)`` always keeps them.
     stats : mapping
-        ``tiles``, ``seconds``, and counts that the backend reports.
+        ``tiles``, ``seconds``, ``workers``, ``chosen_because``; ``open``, the number of tiles that are not
+        proven optimal, with ``worst_tile`` and ``worst_gap`` if there are any; and counts that the backend
+        reports.
     """
 
     mask: Any
@@ -64,14 +84,17 @@ class MaskResult:
     backend: str
     pattern: Pattern
     duals: Prices | None = None
+    tiles: TileSums | None = None
     stats: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def gap(self) -> float:
-        """Relative gap ``(bound - objective) / max(|bound|, tiny)``; 0 is a perfect proof."""
+        """Relative gap ``(bound - objective) / abs(bound)``; 0 is a perfect proof."""
         if self.bound == math.inf:
             return math.inf
-        return (self.bound - self.objective) / max(abs(self.bound), _TINY)
+        if self.bound == self.objective:
+            return 0.0
+        return (self.bound - self.objective) / abs(self.bound) if self.bound else math.inf
 
     def __repr__(self) -> str:
         return (

@@ -1,4 +1,4 @@
-"""The pipeline: array in, pattern, problem, tiles, backend, certificate, result."""
+"""The pipeline: array in, pattern, problem, tiling, layout, backend, certificate, result, array out."""
 
 from __future__ import annotations
 
@@ -6,32 +6,31 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .frameworks import Framework, framework_of, to_numpy
-from .backends import select
+from ._ext.floating_point import Default
+from .backends import choose, configure
 from .backends.base import Backend, Report
-from .certificate import certify
-from .execution import Control, Task
-from .device import DeviceBlock, DeviceProblem
-from .device_layout import DeviceLayout
-from .errors import BackendFailedError, TimeLimitError
+from .certifying import certified
+from .errors import BackendFailedError, InfeasibleError, TimeLimitError
+from .execution import Execution, Interruption, Task, catching
+from .fixed import fill
+from .frameworks import Framework, framework_of, to_numpy
+from .layout import Block
+from .layout.device import DeviceLayout
+from .layout.host import HostLayout
 from .pattern import Pattern
-from .problem import MaskProblem, UnfitScoresError
-from .result import MaskResult, SolveInterrupted, Status
-from .tiles import Block, Layout, Prices, lay_out
+from .problem import MaskProblem, UnfitScoresError, check_prices
+from .result import MaskResult, SolveInterrupted, Status, TileSums
+from .rounding import upper_sum
+from .types import Prices
 
-_PROOF = 1e-6
-"""Largest relative gap at which an exact backend is believed; prices in float32 leave about 1e-9."""
-
-_ROUNDING = 1e-14
-"""Largest relative gap that summing in float64 may leave: within it prices prove any mask optimal."""
+Layout = HostLayout | DeviceLayout
 
 _MANY, _SMALL = 16, 1 << 18
 """Arrays are cut into so many chunks, to share them out, but not into smaller ones. Sums depend on the
@@ -45,11 +44,14 @@ def solve(
     backend: str = "auto",
     keep: npt.ArrayLike | None = None,
     drop: npt.ArrayLike | None = None,
-    warm_start: MaskResult | None = None,
+    warm_start: MaskResult | Prices | tuple[Any, Any] | None = None,
     workers: int = 1,
     time_limit: float | None = None,
     progress: Callable[[int, int], object] | None = None,
     duals: bool | None = None,
+    tiles: bool | None = None,
+    out: Any | None = None,
+    score: str = "value",
     **options: Any,
 ) -> MaskResult:
     """Find the N:M mask that keeps the largest sum of scores, and prove it.
@@ -57,9 +59,9 @@ def solve(
     Parameters
     ----------
     scores : array of real numbers, shape (..., R, C)
-        What each entry is worth, usually ``abs(weights)``; leading axes are a batch. Signed
-        scores mean what they say: there is no hidden absolute value. An array of NumPy, torch,
-        JAX, TensorFlow, CuPy or another library that follows the array-API standard.
+        What each entry is worth; leading axes are a batch. Signed scores mean what they say unless
+        ``score`` says otherwise. An array of NumPy, torch, JAX, TensorFlow, CuPy or another library that
+        follows the array-API standard.
     pattern : Pattern or str
         Such as ``"2:4"`` or ``"4:8-T"``.
     backend : str
@@ -68,8 +70,9 @@ def solve(
         other backend copies such an array to the host, and its mask back.
     keep, drop : array of bool, broadcastable to ``scores``
         Entries that must, or must not, be kept.
-    warm_start : MaskResult
-        An earlier result for the same shape and pattern; saves time, never changes the optimum.
+    warm_start : MaskResult or Prices
+        An earlier result for the same shape and pattern, or its dual prices; saves time, never changes the
+        optimum.
     workers : int
         Number of threads; -1 for all processors. The mask does not depend on it.
     time_limit : float
@@ -81,6 +84,14 @@ def solve(
         at most 4 MiB or, for transposable patterns, no more memory than the mask; the bound is
         computed from them either way.
         A backend that gives no bound leaves none.
+    tiles : bool
+        Whether to keep every tile's objective and bound in the result; by default as `MaskResult` says.
+    out : array of bool, shape of ``scores``
+        Where to write the mask; it becomes the result's ``mask``. Of the array type and on the device of
+        ``scores``, or NumPy's for scores on the host; it must not share memory with them.
+    score : {"value", "magnitude", "square"}
+        What an entry x of ``scores`` is worth: x itself, abs(x), or x * x (in float64). With ``"magnitude"``
+        weights are passed as they are, read once and never copied.
     **options
         Options of the backend; an unknown one is refused.
 
@@ -88,7 +99,7 @@ def solve(
     -------
     MaskResult
         ``mask`` (True = kept; of the array type and on the device of ``scores``), ``objective``,
-        ``bound``, ``gap``, ``status``, ``duals``, ``stats``.
+        ``bound``, ``gap``, ``status``, ``duals``, ``tiles``, ``stats``.
 
     Raises
     ------
@@ -96,11 +107,11 @@ def solve(
         If an argument is not what it should be; the message names it, its value, and what was
         expected.
     InfeasibleError
-        If ``keep`` and ``drop`` leave some group without a choice.
+        If ``keep`` and ``drop`` leave some group without a choice; names the first such tile.
     BackendUnavailableError, BackendRefusedError
         If the backend asked for cannot run, or cannot run this problem.
     BackendFailedError
-        If the backend's solver failed.
+        If the backend's solver failed, or its masks or its report are wrong.
     TimeLimitError
         If ``time_limit`` passed and ``keep`` or ``drop`` leave no ready-made mask for the tiles
         that were not reached.
@@ -115,164 +126,229 @@ def solve(
     Examples
     --------
     >>> import numpy as np
-    >>> result = solve(np.abs(np.array([[3., -1.], [2., -5.]])), "1:2-T")
+    >>> result = solve(np.array([[3., -1.], [2., -5.]]), "1:2-T", score="magnitude")
     >>> result.mask
     array([[ True, False],
            [False,  True]])
-    >>> result.objective, result.gap, result.status.name
-    (8.0, 0.0, 'OPTIMAL')
+    >>> result.objective, result.gap < 1e-15, result.status.name
+    (8.0, True, 'OPTIMAL')
     """
-    control = Control.check(workers, time_limit, progress)
-    if not (duals is None or isinstance(duals, bool)):
-        raise TypeError(f"duals must be True, False or None, got {duals!r}")
+    execution = Execution.of(workers, time_limit, progress)
+    for name, value in (("duals", duals), ("tiles", tiles)):
+        if value is not None and not isinstance(value, bool):
+            raise TypeError(f"{name} must be True, False or None, got {value!r}")
     framework = framework_of(scores)
-    problem: MaskProblem
-    if framework is not None and _stays(framework, scores, backend):
-        problem = DeviceProblem.of(framework, scores, pattern, keep, drop)
-    else:
-        problem = MaskProblem.check(scores, pattern, keep, drop, read_scores=False)
-    start = _starting_prices(warm_start, problem)
-    engine, reason = select(backend, problem, options)
-    if not engine.checks_scores or problem.pattern.remainder == "dense":
-        problem = problem.read()
-    layout = _lay_out(problem, duals, start)
-    try:
-        reports, interrupted = _run(engine, problem, layout, control)
-    except UnfitScoresError:  # refused by read(), or so large that prices must be float64
-        problem = problem.read()
-        layout = _lay_out(problem, duals, start)
-        reports, interrupted = _run(engine, problem, layout, control)
-    result = _result(problem, engine, layout, reports, reason=reason, control=control)
-    if framework is not None and not problem.on_device:
-        result = replace(result, mask=framework.from_numpy(result.mask, scores))
-    if interrupted:
+    kind, reason = choose(backend, away=framework is not None and not framework.on_host(scores))
+    there = framework if kind.in_namespace else None
+    problem = MaskProblem.of(scores, pattern, keep, drop, score=score, framework=there)
+    engine = configure(kind, options, problem.pattern, forced=problem.forced)
+    run = _Solve(
+        problem,
+        engine,
+        execution,
+        start=_starting_prices(warm_start, problem),
+        buffer=_buffer(out, scores, problem),
+        duals=duals,
+        tiles=tiles,
+    )
+    with Default(), catching() as interruption:
+        result = run.result(interruption, reason)
+    result = replace(result, mask=_answer(result.mask, out, scores, framework, there))
+    if interruption.happened:
         raise SolveInterrupted(result)
     return result
 
 
-def _stays(framework: Framework, scores: Any, backend: str) -> bool:
-    """Whether the arrays are solved where they are, in their framework."""
-    return backend == "batched" or (backend == "auto" and not framework.on_host(scores))
-
-
-def _lay_out(problem: MaskProblem, duals: bool | None, start: Prices | None) -> Layout | DeviceLayout:
-    if isinstance(problem, DeviceProblem):
-        return DeviceLayout(problem, store_prices=duals, start=start)
-    return lay_out(problem, store_prices=duals, start=start)
-
-
-def _starting_prices(warm_start: MaskResult | None, problem: MaskProblem) -> Prices | None:
+def _starting_prices(warm_start: Any, problem: MaskProblem) -> Prices | None:
+    """Read the prices to start from, on the host or where the problem is."""
     if warm_start is None:
         return None
-    if not isinstance(warm_start, MaskResult):
-        raise TypeError(f"warm_start must be a MaskResult, got {type(warm_start).__name__}")
-    if tuple(warm_start.mask.shape) != tuple(problem.scores.shape) or warm_start.pattern != problem.pattern:
+    prices = warm_start
+    if isinstance(warm_start, MaskResult):
+        shape = tuple(problem.scores.shape)
+        if tuple(warm_start.mask.shape) != shape or warm_start.pattern != problem.pattern:
+            raise ValueError(
+                f"warm_start must be a result for pattern '{problem.pattern}' and shape {shape}, got "
+                f"'{warm_start.pattern}' and {tuple(warm_start.mask.shape)}"
+            )
+        prices = warm_start.duals
+        if prices is None:
+            raise ValueError("warm_start must hold its dual prices; solve with duals=True to keep them")
+    if not isinstance(prices, (tuple, list)):
+        raise TypeError(f"warm_start must be a MaskResult or its Prices, got {type(warm_start).__name__}")
+    if problem.framework is not None and all(
+        x is None or framework_of(x) is problem.framework for x in prices
+    ):
+        return Prices(*prices)  # they are looked at where they are
+    return check_prices("warm_start", tuple(to_numpy("warm_start", part) for part in prices), problem.tiling)
+
+
+def _buffer(out: Any, scores: Any, problem: MaskProblem) -> npt.NDArray[np.bool_] | None:
+    """Check ``out``; view it in NumPy if the mask is made on the host."""
+    if out is None:
+        return None
+    shape = tuple(problem.scores.shape)
+    if tuple(getattr(out, "shape", ())) != shape:
         raise ValueError(
-            f"warm_start must be a result for pattern '{problem.pattern}' and shape "
-            f"{tuple(problem.scores.shape)}, got '{warm_start.pattern}' and {tuple(warm_start.mask.shape)}"
+            f"out must have the shape of scores {shape}, got {getattr(out, 'shape', type(out).__name__)}"
         )
-    if warm_start.duals is None:
-        raise ValueError("warm_start must hold its dual prices; solve with duals=True to keep them")
-    if problem.on_device:
-        return warm_start.duals
-    rows, columns = (cast(Any, to_numpy("warm_start", part)) for part in warm_start.duals)
-    return Prices(rows, columns)
-
-
-def _run(
-    engine: Backend, problem: MaskProblem, layout: Layout | DeviceLayout, control: Control
-) -> tuple[list[Report], bool]:
-    """Solve chunk by chunk; return the reports, and whether the user broke off."""
-    entries = min(engine.chunk_entries, max(math.prod(problem.scores.shape) // _MANY, _SMALL))
-    spans = [
-        (block, first, min(first + step, block.tiles))
-        for block in layout.blocks
-        for step in [max(1, entries // math.prod(block.tile_shape))]
-        for first in range(0, block.tiles, step)
-    ]
-    tasks: list[tuple[int, Task[Report]]] = [
-        (last - first, partial(engine.solve, block, first, last)) for block, first, last in spans
-    ]
-    forced = any(block.keep is not None or block.drop is not None for block in layout.blocks)
-    reports: list[Report] = []
-    interrupted = False
-    try:
-        with closing(control.run(tasks)) as answers:
-            for report in answers:
-                reports.append(report)
-    except KeyboardInterrupt:
-        if forced:
-            raise
-        interrupted = True
-    unreached = spans[len(reports) :]
-    if unreached:
-        problem.read()
-    if unreached and forced:
-        raise TimeLimitError(
-            f"time_limit ended the solve after {len(reports)} of {len(spans)} chunks, and forced choices "
-            f"leave no ready-made mask for the others; raise time_limit or workers"
+    if str(out.dtype).rpartition(".")[2] != "bool":
+        raise TypeError(f"out must be boolean, got dtype {out.dtype}")
+    if problem.framework is not None:
+        return None
+    array: Any = to_numpy("out", out)
+    if not isinstance(array, np.ndarray) or not array.flags.writeable or not _is_view(array, out):
+        raise TypeError(
+            f"out must be an array on the host that can be written to, got a {type(out).__name__}"
         )
-    return reports + [_fill(*span) for span in unreached], interrupted
+    if np.may_share_memory(array, problem.scores) and np.shares_memory(array, problem.scores):
+        raise ValueError("out must not share memory with scores")
+    return array
 
 
-def _fill(block: Block | DeviceBlock, first: int, last: int) -> Report:
-    """Give tiles that were not reached a circulant mask and the prices zero.
-
-    The circulant repeats after the longer side, so a whole tile keeps exactly n in every line and
-    a line that the edge cuts keeps at most that, and never more than it may.
-    """
-    chunk = block.gather(first, last)
-    height, width = block.tile_shape
-    most = max(block.row_bounds[1], block.column_bounds[1])
-    rows, columns = np.ogrid[:height, :width]
-    mask = np.broadcast_to((columns - rows) % max(height, width) < most, chunk.scores.shape)
-    prices = Prices(np.zeros((last - first, height)), np.zeros((last - first, width)))
-    kept = block.scatter(first, last, mask, prices)
-    return Report(*certify(chunk, mask, kept), counts={"unreached": last - first})
+def _is_view(array: npt.NDArray[Any], out: Any) -> bool:
+    """Whether what is written to ``array`` stands in ``out``."""
+    framework = framework_of(out)
+    return framework is None or framework.on_host(out)
 
 
-def _result(
-    problem: MaskProblem,
-    engine: Backend,
-    layout: Layout | DeviceLayout,
-    reports: list[Report],
-    *,
-    reason: str,
-    control: Control,
-) -> MaskResult:
-    tails = layout.tail_sums()
-    objective = math.fsum([report.objective for report in reports] + tails)
-    bound = math.fsum([report.bound for report in reports] + tails)
-    largest = problem.largest if problem.checked else max((report.largest for report in reports), default=0.0)
-    scale = max(abs(objective), largest)
-    if not bound >= objective - _PROOF * scale:
-        raise BackendFailedError(
-            f"backend '{engine.name}' reported a bound of {bound}, below its objective {objective}"
+def _answer(mask: Any, out: Any, scores: Any, framework: Framework | None, there: Framework | None) -> Any:
+    """Give the mask in the array type of the scores, or in ``out``."""
+    if out is not None:
+        if there is not None:
+            out[...] = mask
+        return out
+    return mask if framework is None or there is not None else framework.from_numpy(mask, scores)
+
+
+@dataclass
+class _Solve:
+    """A solve on its way from the problem to the result."""
+
+    problem: MaskProblem
+    engine: Backend
+    execution: Execution
+    start: Prices | None
+    buffer: npt.NDArray[np.bool_] | None
+    duals: bool | None
+    tiles: bool | None
+
+    def result(self, interruption: Interruption, reason: str) -> MaskResult:
+        """Lay out, solve and certify chunk by chunk, and sum up."""
+        if not self.engine.checks_scores or self.problem.pattern.remainder == "dense":
+            self.problem = self.problem.read()
+        shown = 0
+
+        def progress(done: int, total: int) -> None:
+            nonlocal shown
+            if done > shown and self.execution.progress is not None:
+                shown = done
+                self.execution.progress(done, total)
+
+        execution = replace(self.execution, progress=progress)
+        try:
+            layout = self._lay_out()
+            reports = self._run(layout, execution, interruption)
+        except UnfitScoresError:  # read() refuses them, or they are so large that prices must be float64
+            self.problem = self.problem.read()
+            layout = self._lay_out()
+            try:
+                reports = self._run(layout, execution, interruption)
+            except UnfitScoresError:
+                raise ValueError(
+                    "scores must stay as they are during a solve, they were written to"
+                ) from None
+        return self._sum_up(layout, reports, reason)
+
+    def _lay_out(self) -> Layout:
+        if self.problem.framework is not None:
+            return DeviceLayout(self.problem, prices=self.duals, tiles=self.tiles, start=self.start)
+        return HostLayout(
+            self.problem, mask=self.buffer, prices=self.duals, tiles=self.tiles, start=self.start
         )
-    bound = max(bound, objective)
-    counts: Counter[str] = Counter()
-    for report in reports:
-        counts.update(report.counts)
-    if counts["unreached"]:
-        status = Status.TIME_LIMIT
-    elif bound - objective <= (_PROOF if engine.exact else _ROUNDING) * scale:
-        status = Status.OPTIMAL
-    else:
-        status = Status.FEASIBLE
-    stats = {
-        "tiles": sum(block.tiles for block in layout.blocks),
-        "seconds": time.perf_counter() - control.started,
-        "workers": control.workers,
-        "chosen_because": reason,
-        **counts,
-    }
-    return MaskResult(
-        mask=layout.mask,
-        objective=objective,
-        bound=bound,
-        status=status,
-        backend=engine.name,
-        pattern=problem.pattern,
-        duals=layout.prices if math.isfinite(bound) else None,
-        stats=stats,
-    )
+
+    def _run(self, layout: Layout, execution: Execution, interruption: Interruption) -> list[Report]:
+        spans = self._spans(layout)
+        tasks: list[tuple[int, Task[Report]]] = [
+            (last - first, partial(certified, self.engine, block, first, last))
+            for block, first, last in spans
+        ]
+        reports: list[Report] = []
+        try:
+            execution.collect(tasks, reports, interruption)
+        except InfeasibleError as error:
+            raise self._first_infeasible(error, spans[len(reports) :]) from None
+        except KeyboardInterrupt:  # of progress, or where another handler of SIGINT is in place
+            interruption.happened = True
+        unreached = spans[len(reports) :]
+        if unreached and self.problem.forced:
+            if interruption.happened:
+                raise KeyboardInterrupt
+            raise TimeLimitError(
+                f"time_limit ended the solve after {len(reports)} of {len(spans)} chunks, and forced choices "
+                f"leave no ready-made mask for the others; raise time_limit or workers"
+            )
+        if unreached:
+            self.problem.read()  # nobody else has looked at the scores there
+        return reports + [fill(*span) for span in unreached]
+
+    def _spans(self, layout: Layout) -> list[tuple[Any, int, int]]:
+        entries = min(self.engine.chunk_entries, max(self.problem.size // _MANY, _SMALL))
+        return [
+            (block, first, min(first + step, block.tiles))
+            for block in layout.blocks
+            for step in [max(1, entries // math.prod(block.tile_shape))]
+            for first in range(0, block.tiles, step)
+        ]
+
+    def _first_infeasible(
+        self, error: InfeasibleError, rest: list[tuple[Block, int, int]]
+    ) -> InfeasibleError:
+        """Find the infeasible tile of the lowest number: blocks at the edges come after all whole tiles."""
+        for block, first, last in rest[1:]:
+            if block.number(first) < error.tile:
+                try:
+                    certified(self.engine, block, first, last)
+                except InfeasibleError as other:
+                    error = min(error, other, key=lambda each: each.tile)
+        return error
+
+    def _sum_up(self, layout: Layout, reports: list[Report], reason: str) -> MaskResult:
+        tails = layout.tail_sums()
+        objective = math.fsum([report.objective for report in reports] + tails)
+        bound = upper_sum([report.bound for report in reports] + tails)
+        if bound < objective or math.isnan(bound):
+            raise BackendFailedError(
+                f"backend '{self.engine.name}' reported a bound of {bound}, below its objective {objective}"
+            )
+        counts: Counter[str] = Counter()
+        for report in reports:
+            counts.update(report.counts)
+        worst = max(reports, key=lambda report: report.worst_gap, default=None)
+        open_ = sum(report.open for report in reports)
+        stats = {
+            "tiles": self.problem.tiling.tiles,
+            "seconds": time.perf_counter() - self.execution.started,
+            "workers": self.execution.workers,
+            "chosen_because": reason,
+            "open": open_,
+            **counts,
+        }
+        if open_ and worst is not None and worst.worst_tile >= 0:
+            stats |= {"worst_tile": worst.worst_tile, "worst_gap": worst.worst_gap}
+        status = Status.OPTIMAL if open_ == 0 and bound < math.inf else Status.FEASIBLE
+        return MaskResult(
+            mask=layout.mask,
+            objective=objective,
+            bound=bound,
+            status=Status.TIME_LIMIT if counts["unreached"] else status,
+            backend=self.engine.name,
+            pattern=self.problem.pattern,
+            duals=layout.prices if bound < math.inf else None,
+            tiles=self._tile_sums(layout) if bound < math.inf else None,
+            stats=stats,
+        )
+
+    def _tile_sums(self, layout: Layout) -> TileSums | None:
+        objective = layout.tile_objective
+        return None if objective is None else TileSums(objective, layout.tile_bound)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,3 +13,39 @@ Float64Array = npt.NDArray[np.float64]
 
 Bounds = tuple[int, int]
 """Least and most entries that a row, column or group keeps."""
+
+Score = Literal["value", "magnitude", "square"]
+"""What an entry is worth: itself, its absolute value, or its square."""
+
+SCORES: tuple[Score, ...] = ("value", "magnitude", "square")
+
+
+class Prices(NamedTuple):
+    """Dual prices of tiles.
+
+    Attributes
+    ----------
+    rows : array of float, shape (..., r)
+        One price for each row of a tile, or one for each group of a one-directional pattern (r = 1).
+    columns : array of float, shape (..., c), or None
+        One price for each column; None where columns may keep anything, as in one-directional patterns.
+    """
+
+    rows: Any
+    columns: Any | None
+
+    def tile(self, number: int) -> Prices:
+        """Prices of one tile."""
+        return Prices(*(None if part is None else part[number] for part in self))
+
+    def some(self, tiles: Any) -> Prices:
+        """Prices of some tiles, by their places."""
+        return Prices(*(None if part is None else part[tiles] for part in self))
+
+    def rounded(self, dtype: npt.DTypeLike) -> Prices:
+        """Return the prices as ``dtype`` holds them, clipped to its range: any prices give a bound."""
+        most = np.finfo(dtype).max
+        rows = np.clip(self.rows, -most, most).astype(dtype)
+        if self.columns is None:
+            return Prices(rows, None)
+        return Prices(rows, np.clip(self.columns, -most, most).astype(dtype))

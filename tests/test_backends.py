@@ -16,7 +16,7 @@ from strategies import FAMILIES, problems
 import masksolve as ms
 from masksolve.backends import load
 from masksolve.backends.feasibility import failure
-from masksolve.tiles import Chunk
+from masksolve.layout import Chunk
 
 AVAILABLE = [info for info in ms.backends() if info.unavailable is None]
 VARIANTS = [(info.name, {}) for info in AVAILABLE] + [

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 import masksolve as ms
 from masksolve import Pattern, Violation
 from masksolve.certificate import certify, feasible, price, recompute
-from masksolve.tiles import Bounds, Chunk, Prices
+from masksolve.layout import Chunk
+from masksolve.types import Bounds, Prices
 
 BoolArray = npt.NDArray[np.bool_]
 

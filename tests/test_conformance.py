@@ -21,9 +21,10 @@ from masksolve.backends.base import Backend, ChunkBackend, Report
 from masksolve.backends.enumeration import Enumerate
 from masksolve.backends.exact import Exact
 from masksolve.backends.greedy import Greedy
-from masksolve.problem import BoolArray
+from masksolve.types import BoolArray
 from masksolve.testing import FAMILIES, bfloat16_rounded, check_backend, oracle
-from masksolve.tiles import Block, Chunk, Prices
+from masksolve.layout import Block, Chunk
+from masksolve.types import Prices
 
 VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     *((info.name, {}) for info in ms.backends()),

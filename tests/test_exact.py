@@ -16,7 +16,7 @@ import masksolve as ms
 from masksolve._ext.exact import instruction_sets
 from masksolve.backends import exact
 from masksolve.testing import FAMILIES
-from masksolve.tiles import Prices
+from masksolve.types import Prices
 
 RUNNING = [name for name, runs in instruction_sets().items() if runs]
 TILES = ["1:2-T", "1:3-T", "2:3-T", "1:4-T", "2:4-T", "3:4-T", "3:7-T", "1:8-T", "4:8-T", "5:10-T", "7:16-T",

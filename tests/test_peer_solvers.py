@@ -12,7 +12,7 @@ from strategies import FAMILIES
 import masksolve as ms
 from masksolve.backends import highs, networkx, ortools
 from masksolve.backends.flow import integers
-from masksolve.tiles import Chunk
+from masksolve.layout import Chunk
 
 
 def test_prices_of_the_linear_programme_are_its_own():

@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 import masksolve as ms
 from masksolve.backends.base import Backend, ChunkBackend, Report
 from masksolve.certificate import recompute
-from masksolve.problem import BoolArray
-from masksolve.tiles import Block, Chunk, Prices
+from masksolve.types import BoolArray
+from masksolve.layout import Block, Chunk
+from masksolve.types import Prices
 
 registry = importlib.import_module("masksolve.backends")  # ms.backends is the function
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -16,6 +15,8 @@ import masksolve as ms
 
 Where = Callable[[str, Any], bool]
 """Whether to mask a leaf, from its path such as ``"params/Dense_0/kernel"`` and the leaf."""
+
+_MAGNITUDE: dict[str, Any] = {"score": "magnitude", "duals": False, "tiles": False}
 
 
 def mask(w: Any, pattern: ms.Pattern | str, *, backend: str = "auto", workers: int = 1) -> jax.Array:
@@ -59,18 +60,20 @@ def mask(w: Any, pattern: ms.Pattern | str, *, backend: str = "auto", workers: i
     """
     w = jax.lax.stop_gradient(jnp.asarray(w))
     pattern = _from_the_end(ms.Pattern.parse(pattern), w.ndim)
-    solve = partial(ms.solve, pattern=pattern, backend=backend, workers=workers, duals=False)
-    scores = _magnitude(w)
-    if not isinstance(scores, jax.core.Tracer):
-        found: jax.Array = solve(scores).mask
+
+    def solve(scores: Any) -> ms.MaskResult:
+        return ms.solve(scores, pattern, backend=backend, workers=workers, **_MAGNITUDE)
+
+    if not isinstance(w, jax.core.Tracer):
+        found: jax.Array = solve(w).mask
         return found
-    _check(solve, scores)
+    _check(solve, pattern, w)
 
     def on_host(values: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         return np.asarray(solve(np.asarray(values)).mask)
 
     result = jax.eval_shape(lambda: jnp.zeros(w.shape, bool))
-    kept: jax.Array = jax.pure_callback(on_host, result, scores, vmap_method="broadcast_all")
+    kept: jax.Array = jax.pure_callback(on_host, result, w, vmap_method="broadcast_all")
     return kept
 
 
@@ -173,16 +176,14 @@ def _applied(leaf: Any, kept: Any) -> Any:
     return jnp.where(kept, leaf, 0)
 
 
-def _check(solve: Callable[..., ms.MaskResult], scores: jax.Array) -> None:
-    """Raise what a solve of the traced scores would, as far as that does not depend on their values."""
-    # Arrays with one axis of that length and the others empty have no tiles, and so take no time.
-    shapes = [tuple(np.where(axis, scores.shape, 0).tolist()) for axis in np.eye(scores.ndim, dtype=bool)]
-    for shape in shapes or [()]:
-        try:
-            solve(np.zeros(shape, scores.dtype))
-        except (TypeError, ValueError) as error:
-            error.add_note(f"while tracing scores of shape {scores.shape}, checked axis by axis")
-            raise
+def _check(solve: Callable[..., ms.MaskResult], pattern: ms.Pattern, w: jax.Array) -> None:
+    """Raise what a solve of the traced weights would, as far as that does not depend on their values."""
+    reason = pattern.misfit(w.shape)
+    if reason is not None:
+        raise ValueError(f"w {reason}")
+    solve(
+        np.zeros((0,) * w.ndim, w.dtype)
+    )  # has no tiles; the backend and the dtype are looked at all the same
 
 
 def _is_matrix(path: str, leaf: Any) -> bool:
@@ -192,11 +193,3 @@ def _is_matrix(path: str, leaf: Any) -> bool:
 def _from_the_end(pattern: ms.Pattern, axes: int) -> ms.Pattern:
     """Count the pattern's axis from the end, since ``vmap`` puts its own in front."""
     return replace(pattern, axis=pattern.axis - axes) if 0 <= pattern.axis < axes else pattern
-
-
-def _magnitude(w: jax.Array) -> jax.Array:
-    """|w| in a dtype that holds it; what has none stays as it is, to be taken or refused as scores."""
-    if jnp.issubdtype(w.dtype, jnp.signedinteger):
-        # The magnitude of the most negative integer wraps to the right bits.
-        return jax.lax.bitcast_convert_type(jnp.abs(w), f"uint{8 * w.dtype.itemsize}")
-    return jnp.abs(w) if jnp.issubdtype(w.dtype, jnp.floating) else w

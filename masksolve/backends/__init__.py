@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import functools
 import importlib
 import inspect
@@ -13,7 +14,7 @@ from importlib.metadata import EntryPoint, distributions
 from typing import Any, NamedTuple
 
 from ..errors import BackendRefusedError, BackendUnavailableError
-from ..problem import MaskProblem
+from ..pattern import Pattern
 from .base import Backend
 
 GROUP = "masksolve.backends"
@@ -29,6 +30,23 @@ _BUILT_IN = {
     "ortools": "masksolve.backends.ortools:Ortools",
     "networkx": "masksolve.backends.networkx:Networkx",
 }
+
+_COMPILED = ("exact", "greedy", "cover")
+"""Backends whose compiled code works on blocks in place."""
+
+_ARGUMENTS = (
+    "backend",
+    "keep",
+    "drop",
+    "warm_start",
+    "workers",
+    "time_limit",
+    "progress",
+    "duals",
+    "tiles",
+    "out",
+)
+"""Arguments of `masksolve.solve` that a misspelt option may have meant."""
 
 _offered: dict[str, type[Backend]] = {}
 
@@ -79,54 +97,87 @@ def names() -> list[str]:
     return [*_BUILT_IN, *sorted(plugged - set(_BUILT_IN))]
 
 
-def select(name: str, problem: MaskProblem, options: Mapping[str, Any]) -> tuple[Backend, str]:
-    """Find the backend to run and say why it was chosen; an explicit name never falls back.
+def choose(name: str, *, away: bool) -> tuple[type[Backend], str]:
+    """Find the class of the backend to run and say why it was chosen; an explicit name never falls back.
+
+    No pattern, size or constraint makes ``auto`` favour another than ``exact``, which refuses nothing, needs
+    nothing but NumPy, and takes less time than the heuristics. Arrays on an accelerator stay there.
+    Plug-ins run only when they are asked for.
+
+    Parameters
+    ----------
+    name : str
+        ``"auto"``, or the name of a backend.
+    away : bool
+        Whether the arrays lie on an accelerator.
 
     Raises
     ------
     TypeError
-        If ``name`` is not a string or an option is unknown.
+        If ``name`` is not a string.
     ValueError
-        If no backend or more than one has this name, or an option's value is bad.
+        If no backend or more than one has this name.
     BackendUnavailableError
         If it could not be loaded, or a package that it needs is missing.
-    BackendRefusedError
-        If it cannot run this problem.
     """
     if not isinstance(name, str):
         raise TypeError(f"backend must be a name, one of {['auto', *names()]}; got {name!r}")
-    if name == "auto":
-        name, reason = choose(problem)
-        kind = _built_in(name)
-    else:
+    if name != "auto":
         kind, reason = load(name), "asked for by name"
+    elif away:
+        kind, reason = (
+            _built_in("batched"),
+            "batched solves arrays on an accelerator exactly, without copying them",
+        )
+    else:
+        kind = _built_in("exact")
+        reason = "exact runs every pattern, and its proven optimum takes less time than the heuristics"
     missing = _missing(kind)
     if missing is not None:
-        raise BackendUnavailableError(f"backend '{name}' {missing}")
-    known = defaults(kind)
-    unknown = sorted(set(options) - set(known))
-    if unknown:
-        raise TypeError(f"backend '{name}' has no option {unknown[0]!r}; its options are {sorted(known)}")
-    backend = kind(**options)
-    refusal = backend.refuses(problem.pattern, forced=problem.keep is not None or problem.drop is not None)
-    if refusal is not None:
-        raise BackendRefusedError(f"backend '{name}' {refusal}")
-    return backend, reason
+        raise BackendUnavailableError(f"backend '{kind.name}' {missing}")
+    return kind, reason
 
 
-def choose(problem: MaskProblem) -> tuple[str, str]:
-    """Name the built-in backend that ``auto`` runs, and say why.
+def configure(kind: type[Backend], options: Mapping[str, Any], pattern: Pattern, *, forced: bool) -> Backend:
+    """Make a backend with its options, for a pattern with forced choices or none.
 
-    No pattern, size or constraint favours another: ``exact`` refuses nothing, needs nothing but
-    NumPy, and takes less time than the heuristics. Arrays on an accelerator stay there, with
-    ``batched``. Plug-ins run only when they are asked for.
+    Raises
+    ------
+    TypeError
+        If an option is unknown.
+    ValueError
+        If an option's value is bad.
+    BackendRefusedError
+        If it cannot run this problem.
     """
-    if problem.on_device:
-        return "batched", "batched solves arrays on an accelerator exactly, without copying them to the host"
-    return "exact", (
-        f"exact runs '{problem.pattern}' at any size with nothing but NumPy, and its proven optimum "
-        f"takes less time than the heuristics"
-    )
+    if options:
+        known = defaults(kind)
+        unknown = sorted(set(options) - set(known))
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], [*known, *_ARGUMENTS], 1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise TypeError(
+                f"backend '{kind.name}' has no option {unknown[0]!r}; its options are {sorted(known)}{hint}"
+            )
+    backend = kind(**options)
+    refusal = backend.refuses(pattern, forced=forced)
+    if refusal is not None:
+        raise BackendRefusedError(f"backend '{kind.name}' {refusal}")
+    return backend
+
+
+def is_trusted(kind: type[Backend]) -> bool:
+    """Whether a backend certifies its own tiles: only the compiled ones of this package do."""
+    return any(kind is _built_in(name) for name in _COMPILED if kind.name == name)
+
+
+def finishes(kind: type[Backend]) -> bool:
+    """Whether the engine finishes the tiles that a backend leaves open.
+
+    It does so for the exact backends of this package, whose solvers calculate in floating point or in
+    integers of 64 bits, which scores of very different magnitudes exceed. A plug-in's masks stand.
+    """
+    return kind.exact and kind.name in _BUILT_IN and issubclass(kind, _built_in(kind.name))
 
 
 def load(name: str) -> type[Backend]:
@@ -149,7 +200,9 @@ def load(name: str) -> type[Backend]:
     if name in _BUILT_IN:
         return _built_in(name)
     if not claims:
-        raise ValueError(f"backend must be one of {['auto', *names()]}, got {name!r}")
+        near = difflib.get_close_matches(name, ["auto", *names()], 1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"backend must be one of {['auto', *names()]}, got {name!r}{hint}")
     return _plugged(claims[0])
 
 
@@ -187,6 +240,7 @@ def defaults(kind: type[Backend]) -> dict[str, Any]:
     }
 
 
+@functools.cache
 def _built_in(name: str) -> type[Backend]:
     module, _, attribute = _BUILT_IN[name].partition(":")
     kind: type[Backend] = getattr(importlib.import_module(module), attribute)

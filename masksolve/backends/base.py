@@ -6,32 +6,53 @@ import abc
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
-import numpy as np
-
-from ..certificate import certify, feasible, price
-from ..errors import BackendFailedError
+from ..layout import Block, Chunk
 from ..pattern import Pattern
-from ..problem import BoolArray
-from ..tiles import Block, Chunk, Prices
+from ..types import Prices
+
+__all__ = ["Backend", "Block", "Chunk", "ChunkBackend", "Prices", "Report"]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a backend says of a run of tiles.
+    """What is known of a run of tiles.
 
-    A certificate, its own counts, and the largest magnitude it read if it ``checks_scores``.
+    Attributes
+    ----------
+    objective, bound : float
+        Sums over the tiles; the bound is infinite if none was computed.
+    counts : mapping
+        The backend's own counts, added up in ``MaskResult.stats``.
+    largest : float
+        The largest magnitude that was read, if the backend ``checks_scores``.
+    open : int
+        Tiles whose masks are not proven optimal.
+    worst_tile : int
+        Number, in the whole array, of the tile whose bound is farthest from what it keeps; -1: none.
+    worst_gap : float
+        How far, relative to the tile's own scale.
+    uncertified : bool
+        Whether the caller is to find prices for the masks that were written, and certify them.
     """
 
     objective: float
     bound: float
     counts: Mapping[str, int] = field(default_factory=dict)
     largest: float = 0.0
+    open: int = 0
+    worst_tile: int = -1
+    worst_gap: float = 0.0
+    uncertified: bool = False
 
 
 class Backend(abc.ABC):
     """A solver. Its options are the fields of its (frozen) dataclass, all with defaults.
+
+    What a backend says is not believed: `masksolve.solve` checks every mask and recomputes every bound, tile
+    by tile, of any backend but the compiled engine, which certifies its tiles itself while they are in the
+    cache.
 
     Attributes
     ----------
@@ -53,6 +74,9 @@ class Backend(abc.ABC):
     checks_scores : bool
         Whether `solve` itself raises `UnfitScoresError` for scores that are not finite or exceed
         ``block.largest``, so that they need not be read beforehand.
+    in_namespace : bool
+        Whether it takes chunks of any namespace of the array-API standard, so that arrays on an accelerator
+        can stay there; otherwise they are copied to the host, and the mask back.
     """
 
     name: ClassVar[str]
@@ -63,6 +87,7 @@ class Backend(abc.ABC):
     extra: ClassVar[str] = ""
     chunk_entries: ClassVar[int] = 1 << 16
     checks_scores: ClassVar[bool] = False
+    in_namespace: ClassVar[bool] = False
 
     @classmethod
     def unavailable(cls) -> str | None:
@@ -78,30 +103,25 @@ class Backend(abc.ABC):
 
     @abc.abstractmethod
     def solve(self, block: Block, first: int, last: int) -> Report:
-        """Solve tiles ``first`` to ``last`` - 1 of ``block`` and write mask and prices into it."""
+        """Solve tiles ``first`` to ``last`` - 1 of ``block`` and write masks into it.
+
+        A report with an infinite bound asks for no certificate.
+        """
 
 
 class ChunkBackend(Backend):
-    """A backend that works on plain float64 arrays; certificate and bookkeeping are done for it."""
+    """A backend that works on plain arrays; certificate and bookkeeping are done for it."""
 
     @abc.abstractmethod
-    def solve_chunk(self, chunk: Chunk) -> BoolArray | tuple[BoolArray, Prices]:
-        """Masks (tiles, r, c) for the chunk's tiles, and their dual prices if it knows them."""
+    def solve_chunk(self, chunk: Chunk) -> Any:
+        """Masks (tiles, r, c) for the chunk's tiles; or a tuple of them, their `Prices`, and perhaps counts.
+
+        The arrays are NumPy's and float64, unless the backend is ``in_namespace``.
+        """
 
     def solve(self, block: Block, first: int, last: int) -> Report:
-        """Gather, solve, check, certify, scatter."""
-        chunk = block.gather(first, last)
-        answer = self.solve_chunk(chunk)
-        mask, prices = answer if isinstance(answer, tuple) else (answer, None)
-        wrong = np.flatnonzero(~feasible(chunk, mask))
-        if len(wrong):
-            raise BackendFailedError(
-                f"backend '{self.name}' returned an infeasible mask for tile {chunk.numbers[wrong[0]]}; "
-                f"use backend='exact'"
-            )
-        kept = block.scatter(first, last, mask, price(chunk, mask) if prices is None else prices)
-        certificate = certify(chunk, mask, kept)
-        return Report(certificate.objective, certificate.bound)
+        """Refuse: `masksolve.solve` calls `solve_chunk`."""
+        raise NotImplementedError(f"backend '{self.name}' works on chunks; call solve_chunk")
 
 
 def _importable(module: str) -> bool:

@@ -9,11 +9,10 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..certificate import Float64Array
 from ..checks import integer
+from ..layout import Chunk
 from ..pattern import Pattern
-from ..problem import BoolArray
-from ..tiles import Chunk, Prices
+from ..types import BoolArray, Float64Array, Prices
 from .base import ChunkBackend
 
 Float32Array = npt.NDArray[np.float32]

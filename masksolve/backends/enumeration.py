@@ -8,10 +8,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..certificate import Float64Array
+from ..layout import Chunk
 from ..pattern import Pattern
-from ..problem import BoolArray
-from ..tiles import Bounds, Chunk
+from ..types import BoolArray, Bounds, Float64Array
 from .base import ChunkBackend
 from .feasibility import failure
 

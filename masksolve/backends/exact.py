@@ -8,8 +8,8 @@ from typing import ClassVar
 
 from .._ext import exact as engine
 from ..errors import InfeasibleError
+from ..layout import Block
 from ..problem import UnfitScoresError
-from ..tiles import Block
 from .base import Backend, Report
 
 VARIABLE = "MASKSOLVE_INSTRUCTION_SET"
@@ -62,7 +62,7 @@ class Exact(Backend):
             )
         objective, bound, largest, augmentations, steps = answer
         counts = {"augmentations": augmentations, "path_steps": steps}
-        return Report(objective, bound, counts, largest=largest)
+        return Report(objective, max(bound, objective), counts, largest=largest)
 
 
 def _amount(block: Block, axis: str) -> str:

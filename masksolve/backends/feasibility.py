@@ -7,8 +7,8 @@ from collections import deque
 import numpy as np
 
 from ..errors import BackendFailedError, InfeasibleError, MaskSolveError
-from ..problem import BoolArray
-from ..tiles import Bounds, Chunk
+from ..layout import Chunk
+from ..types import BoolArray, Bounds
 
 
 def failure(name: str, chunk: Chunk, message: str) -> MaskSolveError:

@@ -21,8 +21,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..problem import BoolArray
-from ..tiles import Bounds, Chunk
+from ..layout import Chunk
+from ..types import BoolArray, Bounds
 
 IntArray = npt.NDArray[np.int64]
 

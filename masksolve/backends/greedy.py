@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .._ext.greedy import solve_greedy
-from ..tiles import Block
+from ..layout import Block
 from .heuristic import Heuristic
 
 

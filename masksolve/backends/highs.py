@@ -7,9 +7,8 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from ..certificate import Float64Array
-from ..problem import BoolArray
-from ..tiles import Chunk, Prices
+from ..layout import Chunk
+from ..types import BoolArray, Float64Array, Prices
 from .base import ChunkBackend
 from .feasibility import failure
 

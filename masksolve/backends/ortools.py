@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..problem import BoolArray
-from ..tiles import Chunk
+from ..layout import Chunk
+from ..types import BoolArray
 from . import flow
 from .base import ChunkBackend
 from .feasibility import failure

@@ -17,10 +17,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 import masksolve as ms
 
 from .._version import __version__
-from . import demo as demonstration
 from ..checkpoints.files import FileError, check_target, size
-from .tables import backend_table, prune_table, verify_table
 from ..checkpoints.weights import Selection, prune, verify
+from . import demo as demonstration
+from .tables import backend_table, prune_table, verify_table
 
 _SOLVE_ARGUMENTS = frozenset(inspect.signature(ms.solve).parameters)
 

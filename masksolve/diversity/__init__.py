@@ -24,13 +24,12 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-import numpy as np
-
-from ..execution import Control
-from .counting import bounded, regular
+from ..checks import choice
+from ..execution import Execution
 from ..pattern import Pattern
-from ..problem import MaskProblem, check_shape
-from ..tiles import Block, lay_out
+from ..problem import check_shape
+from ..tiling import Region, tiling_of
+from .counting import bounded, regular
 
 Method = Literal["exact", "paper"]
 Kind = Literal["pattern", "unstructured", "sequential"]
@@ -83,9 +82,9 @@ def count(
     >>> count("2:4", (4, 4)), count("2:4", (4, 4), kind="unstructured")
     (1296, 12870)
     """
-    _choice("method", method, ("exact", "paper"))
-    control = Control.check(workers, None, progress)
-    return math.prod(ways**times for ways, times in _factors(pattern, shape, method, kind, control))
+    choice("method", method, ("exact", "paper"))
+    execution = Execution.of(workers, None, progress)
+    return math.prod(ways**times for ways, times in _factors(pattern, shape, method, kind, execution))
 
 
 def log2(
@@ -127,8 +126,8 @@ def log2(
     >>> log2("1:2-T", (1024, 1024))
     262144.0
     """
-    _choice("method", method, ("exact", "paper", "estimate"))
-    control = Control.check(workers, None, progress)
+    choice("method", method, ("exact", "paper", "estimate"))
+    execution = Execution.of(workers, None, progress)
     if kind == "unstructured" and method != "estimate":
         return _log2_choose(*_share(Pattern.parse(pattern), _sizes(shape)))
     if method == "estimate":
@@ -137,30 +136,29 @@ def log2(
             raise ValueError(
                 f"method='estimate' is for masks of a transposable pattern, got '{pattern}', kind={kind!r}"
             )
-        blocks = _published(pattern, _sizes(shape), method)
-        return _log2_regular(pattern) * sum(block.tiles for block in blocks)
-    factors = _factors(pattern, shape, method, kind, control)
+        return _log2_regular(pattern) * _published(pattern, _sizes(shape), method)
+    factors = _factors(pattern, shape, method, kind, execution)
     return math.fsum(times * math.log2(ways) for ways, times in factors)
 
 
 def _factors(
-    pattern: Pattern | str, shape: Sequence[int], method: Method, kind: Kind, control: Control
+    pattern: Pattern | str, shape: Sequence[int], method: Method, kind: Kind, execution: Execution
 ) -> list[tuple[int, int]]:
     """List (masks of a part, number of such parts) for every sort of part."""
-    _choice("kind", kind, ("pattern", "unstructured", "sequential"))
+    choice("kind", kind, ("pattern", "unstructured", "sequential"))
     pattern, sizes = Pattern.parse(pattern), _sizes(shape)
     if kind == "unstructured":
         return [(math.comb(*_share(pattern, sizes)), 1)]
     if kind == "sequential":
         if pattern.transposable:
             raise ValueError(f"kind='sequential' needs a one-directional pattern, got '{pattern}'")
-        blocks = _published(pattern, sizes, kind)
-        return [(pattern.m - pattern.n + 1, block.tiles) for block in blocks]
+        return [(pattern.m - pattern.n + 1, _published(pattern, sizes, kind))]
     if method == "paper":
-        blocks = _published(pattern, sizes, method)
-        return [(_published_tile(pattern), block.tiles) for block in blocks]
-    blocks = [block for block in _blocks(pattern, sizes) if block.tiles]
-    return [(_exact_tile(pattern, block, control), block.tiles) for block in blocks]
+        return [(_published_tile(pattern), _published(pattern, sizes, method))]
+    check_shape("shape", sizes, pattern)
+    tiling = tiling_of(pattern, sizes)
+    counts = [(region, math.prod(tiling.region_grid(region))) for region in tiling.regions]
+    return [(_exact_tile(pattern, region, execution), tiles) for region, tiles in counts if tiles]
 
 
 def _published_tile(pattern: Pattern) -> int:
@@ -169,14 +167,14 @@ def _published_tile(pattern: Pattern) -> int:
     return math.prod(math.factorial(pattern.m - chosen) for chosen in range(pattern.n))
 
 
-def _exact_tile(pattern: Pattern, block: Block, control: Control) -> int:
-    height, width = block.tile_shape
-    least, most = block.row_bounds
+def _exact_tile(pattern: Pattern, region: Region, execution: Execution) -> int:
+    height, width = region.tile_shape
+    least, most = region.row_bounds
     if not pattern.transposable:
         return sum(math.comb(width, kept) for kept in range(least, most + 1))
-    if height == width and least == most and block.row_bounds == block.column_bounds:
-        return regular(width, most, control)
-    return bounded(height, width, block.row_bounds, block.column_bounds)
+    if height == width and least == most and region.row_bounds == region.column_bounds:
+        return regular(width, most, execution)
+    return bounded(height, width, region.row_bounds, region.column_bounds)
 
 
 def _log2_regular(pattern: Pattern) -> float:
@@ -202,21 +200,14 @@ def _share(pattern: Pattern, sizes: tuple[int, ...]) -> tuple[int, int]:
     return entries, kept
 
 
-def _published(pattern: Pattern, sizes: tuple[int, ...], what: str) -> list[Block]:
-    """Refuse what Eq. 2 does not speak of: at most n, and shapes that m does not divide."""
+def _published(pattern: Pattern, sizes: tuple[int, ...], what: str) -> int:
+    """Count the tiles; refuse what Eq. 2 does not speak of: at most n, and shapes that m does not divide."""
     if pattern.constraint != "exact":
         raise ValueError(f"{what!r} counts masks with exactly n kept, got '{pattern}'")
-    blocks = _blocks(pattern, sizes)
-    axes = (-2, -1) if pattern.transposable else (pattern.axis,)
-    if any(sizes[axis] % pattern.m for axis in axes):
-        raise ValueError(f"{what!r} needs a shape that m={pattern.m} divides, got {sizes}")
-    return blocks
-
-
-def _blocks(pattern: Pattern, sizes: tuple[int, ...]) -> list[Block]:
     check_shape("shape", sizes, pattern)
-    empty = np.broadcast_to(np.False_, sizes)
-    return lay_out(MaskProblem(empty, pattern, None, None, 0.0), store_prices=False).blocks
+    if any(sizes[axis] % pattern.m for axis in pattern.axes):
+        raise ValueError(f"{what!r} needs a shape that m={pattern.m} divides, got {sizes}")
+    return tiling_of(pattern, sizes).tiles
 
 
 def _sizes(shape: Sequence[int]) -> tuple[int, ...]:
@@ -227,8 +218,3 @@ def _sizes(shape: Sequence[int]) -> tuple[int, ...]:
     if any(size < 0 for size in sizes):
         raise ValueError(f"shape must not be negative, got {sizes}")
     return sizes
-
-
-def _choice(name: str, value: object, choices: tuple[str, ...]) -> None:
-    if value not in choices:
-        raise ValueError(f"{name} must be one of {', '.join(map(repr, choices))}; got {value!r}")

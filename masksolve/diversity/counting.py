@@ -31,7 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .._ext.counting import PANEL_WIDTH, sum_of_powers
-from ..execution import Control, Task
+from ..execution import Execution, Task
 
 Float64Array = npt.NDArray[np.float64]
 Bounds = tuple[int, int]
@@ -47,10 +47,10 @@ LARGEST_STATES = 10_000
 _counted: dict[tuple[int, int], int] = {}
 
 
-def regular(m: int, n: int, control: Control | None = None) -> int:
+def regular(m: int, n: int, execution: Execution | None = None) -> int:
     """Count m by m 0/1 matrices with every row and column sum equal to n.
 
-    ``control`` runs the sums: in threads, and reporting progress in powers.
+    ``execution`` runs the sums: in threads, and reporting progress in powers.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def regular(m: int, n: int, control: Control | None = None) -> int:
     if n == 0:
         return 1
     if (m, n) not in _counted:
-        _counted[m, n] = count_by_sum(Sum.cheapest(m, n), control or Control())
+        _counted[m, n] = count_by_sum(Sum.cheapest(m, n), execution or Execution())
     return _counted[m, n]
 
 
@@ -143,7 +143,7 @@ class Sum:
         return by_distance[:middle], by_distance[middle:]
 
 
-def count_by_sum(sum_: Sum, control: Control) -> int:
+def count_by_sum(sum_: Sum, execution: Execution) -> int:
     """Count as `regular` does, by roots of unity of a given order."""
     primes = sum_.primes()
     if sum_.terms * len(primes) > LARGEST_WORK:
@@ -155,8 +155,10 @@ def count_by_sum(sum_: Sum, control: Control) -> int:
     tasks: list[tuple[int, Task[int]]] = [
         (weight, partial(_part, sum_, prime, *part)) for prime in primes for weight, part in _parts(sum_)
     ]
+    answers: list[int] = []
+    execution.collect(tasks, answers)
     residues = [0] * len(primes)
-    for k, residue in enumerate(control.run(tasks)):
+    for k, residue in enumerate(answers):
         residues[k * len(primes) // len(tasks)] += residue
     value, modulus = 0, 1
     for prime, residue in zip(primes, residues, strict=True):

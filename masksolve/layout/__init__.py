@@ -1,1 +1,143 @@
-"""Blocks of equal tiles as views of the caller's arrays."""
+"""Blocks of equal tiles as views of arrays: one protocol for arrays on the host and on a device.
+
+A *block* is all the tiles of one region. A backend is handed a run of a block's tiles as a `Chunk`, or,
+if it is compiled, the block itself; the answer is written back through the block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from ..types import Bounds, Prices
+
+_SMALL = 4 << 20
+"""Bytes of prices, or of the tiles' bounds, that are always kept."""
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Tiles for a backend that works on plain arrays: shape (tiles, r, c).
+
+    Attributes
+    ----------
+    scores : array of float
+        What every entry is worth. Contiguous float64 in NumPy; on a device float32 or float64.
+    keep, drop : array of bool or None
+        Forced choices.
+    row_bounds, column_bounds : (int, int)
+        Least and most kept entries of each row and of each column; columns (0, r) are free.
+    numbers : sequence of int
+        The tiles' numbers in the whole array, for error messages.
+    start : Prices or None
+        Prices of an earlier solve: (tiles, r) and (tiles, c).
+    xp : namespace or None
+        Of the Python array-API standard, for arrays of a framework; None: NumPy.
+    compiler : callable or None
+        Makes functions of such arrays quick, as ``jax.jit`` does.
+    """
+
+    scores: Any
+    keep: Any | None
+    drop: Any | None
+    row_bounds: Bounds
+    column_bounds: Bounds
+    numbers: Sequence[int]
+    start: Prices | None = None
+    xp: Any = None
+    compiler: Callable[..., Any] | None = None
+
+    def some(self, tiles: Any) -> Chunk:
+        """Take some of a host chunk's tiles, by their places in it."""
+        start = self.start
+        return replace(
+            self,
+            scores=self.scores[tiles],
+            keep=None if self.keep is None else self.keep[tiles],
+            drop=None if self.drop is None else self.drop[tiles],
+            numbers=[self.numbers[int(tile)] for tile in tiles],
+            start=None if start is None else Prices(*(x if x is None else x[tiles] for x in start)),
+        )
+
+
+class TileNumbers(Sequence[int]):
+    """Numbers of a run of tiles in the whole array, found when one of them is asked for."""
+
+    def __init__(self, number: Callable[[int], int], first: int, last: int) -> None:
+        self._number, self._range = number, range(first, last)
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._number(tile) for tile in self._range[index]]
+        return self._number(self._range[index])
+
+
+class Block(Protocol):
+    """Equal tiles, their constraints, and where the answer goes."""
+
+    row_bounds: Bounds
+    column_bounds: Bounds
+
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        """Rows and columns of a tile."""
+        ...
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles."""
+        ...
+
+    @property
+    def forced(self) -> bool:
+        """Whether there are forced choices."""
+        ...
+
+    def number(self, tile: int) -> int:
+        """Row-major number, in the whole array, of the block's ``tile``-th tile."""
+        ...
+
+    def arithmetic(self) -> AbstractContextManager[object]:
+        """Open a context in which float64 arrays can be made."""
+        ...
+
+    def chunk(self, first: int, last: int) -> Chunk:
+        """Tiles ``first`` to ``last`` - 1, where the arrays are."""
+        ...
+
+    def on_host(self, first: int, last: int) -> Chunk:
+        """Copy tiles ``first`` to ``last`` - 1 to the host, in float64."""
+        ...
+
+    def read(self, array: Any) -> Any:
+        """Bring an array of the chunk's kind to the host, in NumPy."""
+        ...
+
+    def mask_of(self, first: int, last: int) -> Any:
+        """Masks (tiles, r, c) as they were written."""
+        ...
+
+    def write(self, first: int, last: int, mask: Any, prices: Prices | None) -> Prices | None:
+        """Write masks and prices of a run of tiles; return the prices as they are kept.
+
+        Certify the returned prices, so that the bound is the one that the result's prices give.
+        """
+        ...
+
+    def amend(self, tile: int, mask: Any, prices: Prices) -> None:
+        """Replace the mask (r, c) and the prices of one tile by better ones from the host, in NumPy."""
+        ...
+
+    def record(self, first: int, last: int, objective: Any, bound: Any) -> None:
+        """Note the objectives and bounds (tiles,) of a run of tiles, if they are asked for."""
+        ...
+
+
+def keeps(asked: bool | None, size: int, share: bool) -> bool:
+    """Whether to keep something of ``size`` bytes: as asked; None: if it is small, or ``share`` says so."""
+    return (size <= _SMALL or share) if asked is None else asked

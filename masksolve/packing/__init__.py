@@ -16,11 +16,13 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from ..frameworks import to_numpy
 from ..certificate import verify
 from ..errors import PatternViolationError
+from ..frameworks import to_numpy
 from ..pattern import Pattern
-from ..problem import BoolArray, boolean_array, check_shape
+from ..problem import boolean_array, check_shape
+from ..tiling import Tiling, tiling_of
+from ..types import BoolArray
 
 AnyArray = npt.NDArray[Any]
 Side = Literal["rows", "columns"]
@@ -158,8 +160,9 @@ def pack(weights: npt.ArrayLike, mask: npt.ArrayLike, pattern: Pattern | str) ->
     if not verification.ok:
         raise PatternViolationError(f"mask must follow '{pattern}', got {verification}")
 
-    values, keeps = _oriented(array, pattern), _oriented(kept, pattern)
-    body, *places = _regions(values.shape, pattern)
+    tiling = tiling_of(pattern, array.shape)
+    values, keeps = _oriented(array, tiling), _oriented(kept, tiling)
+    body, *places = _parts(tiling)
     rows = _compress(values[body], keeps[body], pattern)
     columns = None
     if pattern.transposable:
@@ -196,8 +199,9 @@ def unpack(packed: Packed, *, side: Side = "rows") -> AnyArray:
     if side == "columns" and packed.columns is None:
         raise ValueError(f"side='columns' needs a transposable pattern, got '{packed.pattern}'")
     dense = np.zeros(packed.shape, packed.dtype)
-    oriented = _oriented(dense, packed.pattern)
-    body, *places = _regions(oriented.shape, packed.pattern)
+    tiling = tiling_of(packed.pattern, packed.shape)
+    oriented = _oriented(dense, tiling)
+    body, *places = _parts(tiling)
     if packed.columns is not None and side == "columns":
         _expand(packed.columns, oriented[body].swapaxes(-2, -1))
     else:
@@ -220,21 +224,22 @@ def _number_array(weights: npt.ArrayLike) -> AnyArray:
     return array
 
 
-def _oriented(array: AnyArray, pattern: Pattern) -> AnyArray:
+def _oriented(array: AnyArray, tiling: Tiling) -> AnyArray:
     """View with the grouped axis last."""
-    return array if pattern.transposable else np.moveaxis(array, pattern.axis, -1)
+    grouped: AnyArray = tiling.grouped(np, array)
+    return grouped if tiling.pattern.transposable else grouped[..., 0, :]
 
 
-def _regions(shape: tuple[int, ...], pattern: Pattern) -> list[tuple[Any, ...]]:
-    """Where the compressed part lies, then each part that is kept whole."""
-    if pattern.remainder != "dense":
+def _parts(tiling: Tiling) -> list[tuple[Any, ...]]:
+    """Where the compressed part of an oriented array lies, then each part that is kept whole."""
+    if tiling.pattern.remainder != "dense":
         return [(...,)]
-    right = shape[-1] - shape[-1] % pattern.m
-    if not pattern.transposable:
-        return [(..., slice(right)), (..., slice(right, None))]
-    bottom = shape[-2] - shape[-2] % pattern.m
-    below = (..., slice(bottom, None), slice(None))
-    return [(..., slice(bottom), slice(right)), below, (..., slice(bottom), slice(right, None))]
+    whole = tiling.regions[0]
+    bottom, right = whole.down.entries, whole.across.entries
+    beside = slice(right.stop, None)
+    if not tiling.pattern.transposable:
+        return [(..., right), (..., beside)]
+    return [(..., bottom, right), (..., slice(bottom.stop, None), slice(None)), (..., bottom, beside)]
 
 
 def _compress(values: AnyArray, mask: BoolArray, pattern: Pattern) -> Compressed:

@@ -14,9 +14,10 @@ import numpy.typing as npt
 
 from ..checks import integer
 from ..pattern import Pattern
-from ..problem import BoolArray, boolean_array, real_array
-from .saliency import Float64Array, damped, matrix
+from ..problem import boolean_array, real_array
 from ..solve import solve
+from ..types import BoolArray
+from .saliency import Float64Array, damped, matrix
 
 _CHUNK_ENTRIES = 1 << 23
 """Entries of the normal equations of a chunk of rows: 64 MiB, unless one row takes more."""

@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..pattern import Pattern
-from ..problem import BoolArray
 from ..solve import solve
-from ..tiles import Bounds, Prices
+from ..types import BoolArray, Bounds, Prices
 
 Float64Array = npt.NDArray[np.float64]
 TilePrices = tuple[Float64Array, Float64Array]

@@ -26,7 +26,8 @@ from scipy.optimize import linprog
 
 import masksolve as ms
 from masksolve.certificate import certify
-from masksolve.tiles import Chunk, Prices
+from masksolve.layout import Chunk
+from masksolve.types import Prices
 
 EXACT_BACKENDS = ["exact", "highs"]
 CONSTRAINTS = ["exact", "at_most"]

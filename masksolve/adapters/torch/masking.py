@@ -56,26 +56,11 @@ def mask(
     return kept
 
 
-_FLOATS = {torch.float16, torch.bfloat16, torch.float32, torch.float64}
-_UNSIGNED = {
-    torch.int8: torch.uint8,
-    torch.int16: torch.uint16,
-    torch.int32: torch.uint32,
-    torch.int64: torch.uint64,
-}
-
-
 @torch.library.custom_op("masksolve::mask", mutates_args=())
 def _mask(w: torch.Tensor, pattern: str, backend: str, workers: int) -> torch.Tensor:
-    scores = as_matrices(_magnitude(w.detach()))
-    return from_matrices(ms.solve(scores, pattern, backend=backend, workers=workers, duals=False).mask)
-
-
-def _magnitude(w: torch.Tensor) -> torch.Tensor:
-    """|w| in a dtype that holds it; what has none stays as it is, to be taken or refused as scores."""
-    if w.dtype in _UNSIGNED:  # the magnitude of the most negative integer wraps to the right bits
-        return w.abs().view(_UNSIGNED[w.dtype])
-    return w.abs() if w.dtype in _FLOATS else w
+    options: dict[str, Any] = {"backend": backend, "workers": workers, "score": "magnitude"}
+    found = ms.solve(as_matrices(w.detach()), pattern, duals=False, tiles=False, **options).mask
+    return from_matrices(found)
 
 
 @_mask.register_fake

@@ -2,7 +2,7 @@
 
 ::
 
-    tiles -> pricing -> augmenting, pass by pass -> answer -> proof
+    tiles -> pricing -> augmenting, pass by pass -> answer
 
 Dual prices come first: rows and columns in turn take the price that is best while the others stand
 still, an order statistic. The rows then keep their best entries, which is optimal but for columns
@@ -13,7 +13,6 @@ random condition costs many times as much.
 """
 
 from .frame import Tiles
-from .proof import certify, feasible
 from .solving import Answer, solve_tiles
 
-__all__ = ["Answer", "Tiles", "certify", "feasible", "solve_tiles"]
+__all__ = ["Answer", "Tiles", "solve_tiles"]

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-Bounds = tuple[int, int]
+from ...types import Bounds
+
 Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 _SMALLEST_BATCH = 256

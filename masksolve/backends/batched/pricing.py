@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .frame import Batch, Bounds, Frame, tiles_last
+from ...types import Bounds
+from .frame import Batch, Frame, tiles_last
 from .selection import largest
 
 _BEYOND = 0.25

@@ -70,10 +70,17 @@ class MaskedLayer:
     ) -> Found:
         """Find the mask for the dense weight as it is; a note on an error names the layer."""
         warm = warm_start and pattern.transposable and pattern.m > _SMALL_M
-        start = self._start(pattern) if warm else None
+        start = self.prices[1] if warm and self.prices and self.prices[0] == str(pattern) else None
         try:
-            scores = self._scores(saliency)
-            result = ms.solve(as_matrices(scores), pattern, duals=warm, warm_start=start, **options)
+            scores = self.weight.detach() if saliency is None else self._scores(saliency)
+            result = ms.solve(
+                as_matrices(scores),
+                pattern,
+                duals=warm,
+                warm_start=start,
+                score="magnitude" if saliency is None else "value",
+                **options,
+            )
         except (TypeError, ValueError) as error:
             error.add_note(f"while finding the mask of layer '{self.name}'")
             raise
@@ -88,10 +95,8 @@ class MaskedLayer:
         self.prices = None if result.duals is None else (str(result.pattern), result.duals)
         return flipped
 
-    def _scores(self, saliency: Saliency | None) -> torch.Tensor:
+    def _scores(self, saliency: Saliency) -> torch.Tensor:
         weight = self.weight
-        if saliency is None:
-            return weight.detach().abs()
         scores = saliency(weight, self.name)
         if not isinstance(scores, torch.Tensor):
             raise TypeError(f"saliency must return a tensor, got {type(scores).__name__}")
@@ -101,13 +106,6 @@ class MaskedLayer:
                 f"got {tuple(scores.shape)}"
             )
         return scores.detach()
-
-    def _start(self, pattern: ms.Pattern) -> ms.MaskResult | None:
-        """Return the last result, as far as a solve needs it: pattern, shape and prices."""
-        if self.prices is None or self.prices[0] != str(pattern):
-            return None
-        mask: Any = as_matrices(self.masking.mask)
-        return ms.MaskResult(mask, 0.0, 0.0, ms.Status.FEASIBLE, "", pattern, self.prices[1])
 
 
 def _magnitude(scores: torch.Tensor) -> float:

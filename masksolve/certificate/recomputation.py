@@ -1,0 +1,121 @@
+"""A whole result proved again afterwards: from scores, mask and prices, or from scores and mask alone."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .._ext.floating_point import Default
+from ..frameworks import to_numpy
+from ..layout.host import HostBlock, HostLayout
+from ..pattern import Pattern
+from ..problem import MaskProblem, boolean_array, check_prices
+from ..rounding import upper_sum
+from ..types import Prices
+from .bound import feasible, prove
+from .prices import price
+from .settling import settle, tolerance_of
+
+_CHUNK_ENTRIES = 1 << 18
+
+
+class Certificate(NamedTuple):
+    """What is proved of a mask.
+
+    Attributes
+    ----------
+    objective : float
+        Sum of the kept scores.
+    bound : float
+        Upper bound on what any mask can keep.
+    """
+
+    objective: float
+    bound: float
+
+
+def recompute(
+    scores: npt.ArrayLike,
+    mask: npt.ArrayLike,
+    pattern: Pattern | str,
+    duals: Prices | None = None,
+    *,
+    keep: npt.ArrayLike | None = None,
+    drop: npt.ArrayLike | None = None,
+    score: str = "value",
+) -> Certificate:
+    """Objective and bound of a mask in plain NumPy float64, from the prices alone.
+
+    Parameters
+    ----------
+    scores : array, shape (..., R, C)
+    mask : array of bool, same shape
+    pattern : Pattern or str
+    duals : Prices or None
+        As in ``MaskResult.duals``. None: prices are found for the mask by Bellman-Ford on its
+        residual graph, which proves an optimal mask optimal and bounds the gap of any other. Tiles that the
+        prices leave open, because their scores are of too different magnitudes for floating point, are
+        proved like that too, and in integers if need be.
+    keep, drop : arrays of bool or None
+        The forced choices of the solve.
+    score : {"value", "magnitude", "square"}
+        As in the solve.
+
+    Returns
+    -------
+    Certificate
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `masksolve.solve`; also if ``mask`` does not follow the pattern or the forced choices,
+        or if ``duals`` are not finite real numbers, or not shaped for it.
+    """
+    with Default():
+        problem = MaskProblem.of(scores, pattern, keep, drop, score=score).read()
+        array = boolean_array("mask", mask)
+        if array.shape != problem.scores.shape:
+            raise ValueError(f"mask must have the shape of scores {problem.scores.shape}, got {array.shape}")
+        start = None if duals is None else _checked(duals, problem)
+        # The layout marks the tails as kept, in a mask of its own.
+        layout = HostLayout(problem, mask=array.copy(), prices=False, tiles=False, start=start)
+        if not np.array_equal(layout.mask, array):
+            raise ValueError("mask must be True in the tail that remainder='dense' keeps whole")
+        whole = layout.tail_sums()
+        parts = [
+            _recompute(block, first, min(first + step, block.tiles), problem.pattern)
+            for block in layout.blocks
+            for step in [max(1, _CHUNK_ENTRIES // math.prod(block.tile_shape))]
+            for first in range(0, block.tiles, step)
+        ]
+        objective = math.fsum([part.objective for part in parts] + whole)
+        bound = upper_sum([part.bound for part in parts] + whole)
+        return Certificate(objective, bound)
+
+
+def _checked(duals: Prices, problem: MaskProblem) -> Prices:
+    rows, columns = (to_numpy("duals", part) for part in duals)
+    return check_prices("duals", (rows, columns), problem.tiling)
+
+
+def _recompute(block: HostBlock, first: int, last: int, pattern: Pattern) -> Certificate:
+    chunk, mask = block.chunk(first, last), block.mask_of(first, last)
+    wrong = np.flatnonzero(~feasible(np, chunk, mask))
+    if len(wrong):
+        raise ValueError(
+            f"mask must follow '{pattern}' and the forced choices, tile {chunk.numbers[wrong[0]]} does "
+            f"not; see verify()"
+        )
+    prices = price(chunk, mask) if chunk.start is None else chunk.start
+    proofs = prove(np, chunk, mask, prices)
+    objective, bound = proofs.objective.copy(), proofs.bound.copy()
+    open_ = np.flatnonzero(~proofs.proven(tolerance_of(block.price_dtype)))
+    if len(open_):
+        part = chunk.some(open_)
+        settled = settle(part, mask[open_], price(part, mask[open_]), np.float64)
+        objective[open_] = settled.objective
+        bound[open_] = np.minimum(bound[open_], settled.bound)
+    return Certificate(math.fsum(objective.tolist()), upper_sum(bound.tolist()))

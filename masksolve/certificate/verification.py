@@ -1,0 +1,152 @@
+"""The check of a mask against its pattern, in both orientations."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from ..layout.host import cut_tiles, tile_numbers
+from ..pattern import Pattern
+from ..problem import boolean_array, check_shape
+from ..tiling import Region, Tiling, tiling_of
+from ..types import BoolArray, Bounds
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A group that keeps the wrong number of entries.
+
+    ``tile`` counts row-major over (batch, tile row, tile column); ``axis`` is ``"row"`` or
+    ``"column"`` of a tile, or ``"group"`` for one-directional patterns (then ``tile`` is the
+    group's number and ``index`` is 0); ``count`` is the number of entries kept.
+    """
+
+    tile: int
+    axis: str
+    index: int
+    count: int
+
+
+class Verification:
+    """The outcome of `verify`.
+
+    Attributes
+    ----------
+    ok : bool
+        Whether the mask follows the pattern.
+    pattern : Pattern
+    tiles : int
+        Number of tiles (groups) examined.
+    """
+
+    def __init__(self, pattern: Pattern, tiles: int, found: list[_Found]) -> None:
+        self.pattern = pattern
+        self.tiles = tiles
+        self._found = found
+        self.ok = not any(len(part.table) for part in found)
+
+    def __len__(self) -> int:
+        """Return the number of violations."""
+        return sum(len(part.table) for part in self._found)
+
+    def __bool__(self) -> bool:
+        return self.ok
+
+    @property
+    def violations(self) -> list[Violation]:
+        """Every violation, ordered by tile, rows before columns."""
+        return [violation for violation, _ in self._listed(len(self))]
+
+    def __str__(self) -> str:
+        unit = "tiles" if self.pattern.transposable else "groups"
+        if self.ok:
+            return f"ok: {self.tiles} {unit} follow '{self.pattern}'"
+        lines = [f"{len(self)} violations of '{self.pattern}' in {self.tiles} {unit}:"]
+        for found, (least, most) in self._listed(_SHOWN):
+            line = f"group {found.tile}"
+            if found.axis != "group":
+                line = f"tile {found.tile}, {found.axis} {found.index}"
+            amount = "exactly" if least == most else "at most"
+            lines.append(f"  {line} keeps {found.count}, expected {amount} {most}")
+        if len(self) > _SHOWN:
+            lines.append(f"  ... and {len(self) - _SHOWN} more")
+        return "\n".join(lines)
+
+    def __repr__(self) -> str:
+        return f"Verification(ok={self.ok}, violations={len(self)}, pattern='{self.pattern}')"
+
+    def _listed(self, limit: int) -> list[tuple[Violation, Bounds]]:
+        """List the first violations, with what was allowed; tables are ordered, so their heads suffice."""
+        every = [
+            (Violation(int(tile), part.axis, int(index), int(count)), part.bounds)
+            for part in self._found
+            for tile, index, count in part.table[:limit]
+        ]
+        every.sort(key=lambda pair: (pair[0].tile, pair[0].axis != "row", pair[0].index))
+        return every[:limit]
+
+
+class _Found(NamedTuple):
+    """Violations along one axis of one block: a table of tile, index and count."""
+
+    axis: str
+    bounds: Bounds
+    table: npt.NDArray[np.int64]
+
+
+def verify(mask: npt.ArrayLike, pattern: Pattern | str) -> Verification:
+    """Check that a mask follows a pattern, in both orientations if it is transposable.
+
+    Parameters
+    ----------
+    mask : array of bool, shape (..., R, C)
+        True = kept.
+    pattern : Pattern or str
+        ``constraint`` tells exactly n from at most n; groups that ``remainder="pad"`` cuts
+        short may keep at most n; the tail that ``remainder="dense"`` keeps whole is in no group
+        and is not examined.
+
+    Returns
+    -------
+    Verification
+        ``.ok``, ``.violations``, and a readable ``str()``.
+
+    Raises
+    ------
+    TypeError
+        If ``mask`` is not boolean.
+    ValueError
+        If the pattern cannot be laid on its shape.
+
+    Examples
+    --------
+    >>> print(verify([[True, False], [True, False]], "1:2-T"))
+    2 violations of '1:2-T' in 1 tiles:
+      tile 0, column 0 keeps 2, expected exactly 1
+      tile 0, column 1 keeps 0, expected exactly 1
+    """
+    pattern = Pattern.parse(pattern)
+    array = boolean_array("mask", mask)
+    check_shape("mask", array.shape, pattern)
+    tiling = tiling_of(pattern, array.shape)
+    axes = ("row", "column") if pattern.transposable else ("group",)
+    found = [
+        _count(cut_tiles(tiling, array, region), tiling, region, axis)
+        for axis in axes
+        for region in tiling.regions
+    ]
+    return Verification(pattern, tiling.tiles, found)
+
+
+def _count(tiles: BoolArray, tiling: Tiling, region: Region, axis: str) -> _Found:
+    bounds = region.column_bounds if axis == "column" else region.row_bounds
+    counts = tiles.sum(axis=-2 if axis == "column" else -1, dtype=np.int8)
+    *place, index = np.nonzero((counts < bounds[0]) | (counts > bounds[1]))
+    numbers = tile_numbers(tiling, region, tuple(place[: len(tiling.grid)]))
+    table = np.stack([numbers, index, counts[*place, index]], axis=1)
+    return _Found(axis, bounds, table[np.argsort(table[:, 0], kind="stable")])

@@ -1,0 +1,185 @@
+"""A backend's answer for a run of tiles, checked and certified by code that trusts no solver."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .backends import finishes, is_trusted
+from .backends.base import Backend, ChunkBackend, Report
+from .backends.finishing import solve_exactly
+from .certificate import Proofs, feasible, price, prove, settle, tolerance_of
+from .errors import BackendFailedError
+from .layout import Block, Chunk
+from .problem import dtype_name
+from .rounding import upper_sum
+from .types import Prices
+
+_CLAIM = 1e-9
+"""How far, relatively, a backend's own sums may be from ours."""
+
+_TOGETHER = 64
+"""Numbers that are added one after another; longer sums are sums of sums, so that rounding stays small."""
+
+
+def certified(backend: Backend, block: Block, first: int, last: int) -> Report:
+    """Solve tiles ``first`` to ``last`` - 1 of a block, and say what is proven of them.
+
+    Raises
+    ------
+    BackendFailedError
+        If the backend's masks are infeasible, or what it reports of them is not true; names the tile.
+    """
+    if isinstance(backend, ChunkBackend):
+        with block.arithmetic():
+            chunk = block.chunk(first, last)
+            mask, prices, counts = _answer(backend, chunk)
+            return _Run(backend, block, first, last).certify(chunk, mask, prices, counts)
+    report = backend.solve(block, first, last)
+    if is_trusted(type(backend)) and not report.uncertified:
+        return report
+    run = _Run(backend, block, first, last)
+    chunk, mask = block.on_host(first, last), np.asarray(block.mask_of(first, last))
+    if report.bound == math.inf and not report.uncertified:
+        run.check_feasible(np, chunk, mask)
+        return report
+    checked = run.certify(chunk, mask, None, report.counts)
+    run.check_claims(report, checked)
+    return checked
+
+
+def _answer(backend: ChunkBackend, chunk: Chunk) -> tuple[Any, Prices | None, Mapping[str, int]]:
+    """Ask a backend for masks, and check that they are masks of the chunk's tiles."""
+    answer = backend.solve_chunk(chunk)
+    mask, prices, counts, *_ = (*answer, None, {}) if isinstance(answer, tuple) else (answer, None, {})
+    if isinstance(prices, tuple) and not isinstance(prices, Prices):
+        prices = Prices(*prices)
+    shape, dtype = getattr(mask, "shape", None), getattr(mask, "dtype", None)
+    if (
+        shape is None
+        or dtype is None
+        or dtype_name(mask) != "bool"
+        or tuple(shape) != tuple(chunk.scores.shape)
+    ):
+        raise BackendFailedError(
+            f"backend '{backend.name}' must return masks of bool and shape {tuple(chunk.scores.shape)}, got "
+            f"{type(mask).__name__ if dtype is None else dtype} of shape {shape}"
+        )
+    return mask, prices, counts or {}
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run of tiles of a block, as a backend has solved them."""
+
+    backend: Backend
+    block: Block
+    first: int
+    last: int
+
+    def certify(self, chunk: Chunk, mask: Any, prices: Prices | None, counts: Mapping[str, int]) -> Report:
+        """Check the masks, write them, and certify them with the prices as they are kept."""
+        xp = np if chunk.xp is None else chunk.xp
+        self.check_feasible(xp, chunk, mask)
+        own = None
+        if prices is None:
+            host = chunk if chunk.xp is None else self.block.on_host(self.first, self.last)
+            prices = own = price(host, np.asarray(mask))
+        kept = self.block.write(self.first, self.last, mask, prices)
+        assert kept is not None
+        dtype = dtype_name(kept.rows)
+        proofs = prove(xp, chunk, mask, kept)
+        proven = proofs.proven(tolerance_of(dtype))
+        if not bool(xp.all(proven)):
+            return self._settle(xp, proofs, np.asarray(self.block.read(proven)), own, dtype, counts)
+        self.block.record(self.first, self.last, proofs.objective, proofs.bound)
+        return Report(*_totals(xp, chunk, proofs), counts)
+
+    def check_feasible(self, xp: Any, chunk: Chunk, mask: Any) -> None:
+        """Refuse masks that keep wrong counts or disobey forced choices, naming the first such tile."""
+        good = feasible(xp, chunk, mask)
+        if bool(xp.all(good)):
+            return
+        tile = int(np.argmin(np.asarray(self.block.read(good))))
+        raise BackendFailedError(
+            f"backend '{self.backend.name}' returned an infeasible mask for tile {chunk.numbers[tile]}; "
+            f"use backend='exact'"
+        )
+
+    def check_claims(self, report: Report, checked: Report) -> None:
+        """Refuse a report that is not true of the masks."""
+        allowed = _CLAIM * max(abs(checked.objective), abs(checked.bound))
+        where = f"for tiles {self.block.number(self.first)} to {self.block.number(self.last - 1)}"
+        said = f"backend '{self.backend.name}' reported"
+        if not abs(report.objective - checked.objective) <= allowed:
+            raise BackendFailedError(
+                f"{said} an objective of {report.objective} {where}, its masks keep {checked.objective}"
+            )
+        if not report.bound >= report.objective - allowed:
+            raise BackendFailedError(
+                f"{said} a bound of {report.bound} {where}, below its objective {report.objective}"
+            )
+
+    def _settle(
+        self, xp: Any, proofs: Proofs, proven: Any, own: Prices | None, dtype: str, counts: Mapping[str, int]
+    ) -> Report:
+        """Prove, finish, or give up the tiles that the prices leave open.
+
+        A heuristic's prices are left as they are: its masks are not expected to be optimal.
+        """
+        parts = (proofs.objective, proofs.bound, proofs.gap(xp))
+        objective, bound, gap = (np.array(self.block.read(part)) for part in parts)
+        open_ = np.flatnonzero(~proven)
+        still = np.ones(len(open_), np.bool_)
+        host = self.block.on_host(self.first, self.last).some(open_)
+        if own is not None or self.backend.exact:
+            mask = np.asarray(self.block.mask_of(self.first, self.last))[open_]
+            prices = price(host, mask) if own is None else own.some(open_)
+            settled = settle(host, mask, prices, dtype)
+            counts = {**counts, "decided_in_integers": settled.in_integers, "finished": 0}
+            still = settled.open.copy()
+            for k, tile in enumerate(open_):
+                better: tuple[Any, Prices] | None = None
+                if settled.bound[k] < bound[tile] or not still[k]:
+                    objective[tile], bound[tile] = settled.objective[k], settled.bound[k]
+                    gap[tile] = settled.gap[k]
+                    better = mask[k], prices.tile(k)
+                if still[k] and finishes(type(self.backend)):
+                    answer = solve_exactly(host.some([k]))
+                    objective[tile], bound[tile], still[k] = answer.objective, answer.bound, answer.open
+                    better = answer.mask, answer.prices
+                    counts["finished"] += 1
+                if better is not None:
+                    self.block.amend(self.first + int(tile), *better)
+        self.block.record(self.first, self.last, objective, bound)
+        worst = int(np.argmax(np.where(still, gap[open_], -1.0)))
+        some = bool(still.any())
+        return Report(
+            math.fsum(objective.tolist()),
+            upper_sum(bound.tolist()),
+            counts,
+            open=int(still.sum()),
+            worst_tile=host.numbers[worst] if some else -1,
+            worst_gap=float(gap[open_[worst]]) if some else 0.0,
+        )
+
+
+def _totals(xp: Any, chunk: Chunk, proofs: Proofs) -> tuple[float, float]:
+    """Sum of the objectives, and of the bounds, rounded upwards."""
+    if chunk.xp is None:
+        return math.fsum(proofs.objective.tolist()), upper_sum(proofs.bound.tolist())
+    size = _total(xp, xp.abs(proofs.bound))
+    levels = 1 + math.ceil(math.log(max(proofs.bound.shape[0], 2), _TOGETHER))
+    return _total(xp, proofs.objective), _total(xp, proofs.bound) + levels * _TOGETHER * 2.0**-53 * size
+
+
+def _total(xp: Any, values: Any) -> float:
+    whole = values.shape[0] // _TOGETHER * _TOGETHER
+    if whole <= _TOGETHER:
+        return float(xp.sum(values))
+    parts = xp.sum(xp.reshape(values[:whole], (-1, _TOGETHER)), axis=1)
+    return _total(xp, parts) + float(xp.sum(values[whole:]))

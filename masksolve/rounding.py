@@ -1,0 +1,18 @@
+"""Sums that err on the safe side."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+
+def upper_sum(values: Iterable[float]) -> float:
+    """Sum, rounded upwards: the smallest float that is not below the exact sum.
+
+    ``math.fsum`` rounds to nearest; the sign of what it lost, which is found the same way, tells where to go.
+    """
+    terms = list(values)
+    nearest = math.fsum(terms)
+    if math.isfinite(nearest) and math.fsum([*terms, -nearest]) > 0:
+        return math.nextafter(nearest, math.inf)
+    return nearest

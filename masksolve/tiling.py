@@ -1,0 +1,176 @@
+"""Geometry: a pattern laid on a shape, without any array.
+
+An array is cut into *tiles*, m by m for transposable patterns and 1 by m for one-directional ones
+(a group along the pattern's axis). Tiles of one shape form a *region*: all whole tiles and, under
+``remainder="pad"``, up to three more regions of tiles that the edges cut short. What
+``remainder="dense"`` keeps whole belongs to no tile and is called a *tail*. Everybody who needs a
+tile, a bound or a tail asks here, so that there is one answer.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from .pattern import Pattern
+from .types import Bounds
+
+_TOGETHER = 16
+"""As many tiles as the widest vector registers have float32 lanes."""
+
+
+class Segment(NamedTuple):
+    """``runs`` of ``length`` entries along an axis, the first at entry ``start`` and in tile ``tile``."""
+
+    start: int
+    runs: int
+    length: int
+    tile: int
+
+    @property
+    def entries(self) -> slice:
+        """The entries that the segment covers."""
+        return slice(self.start, self.start + self.runs * self.length)
+
+    @property
+    def tiles(self) -> slice:
+        """The tiles that the segment covers."""
+        return slice(self.tile, self.tile + self.runs)
+
+
+class Region(NamedTuple):
+    """Equal tiles: where they lie, and what their lines may keep.
+
+    Attributes
+    ----------
+    down, across : Segment
+        Tiles along the rows and along the columns of the grouped array.
+    row_bounds, column_bounds : (int, int)
+        Least and most kept entries of each row and of each column.
+    """
+
+    down: Segment
+    across: Segment
+    row_bounds: Bounds
+    column_bounds: Bounds
+
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        """Rows and columns of a tile."""
+        return self.down.length, self.across.length
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """A pattern on a shape.
+
+    Attributes
+    ----------
+    pattern : Pattern
+    shape : tuple of int
+        Of the array.
+    grid : tuple of int
+        Number of tiles along every batch axis, down and across. One-directional patterns: the other
+        axes, 1, and the groups. Tiles are numbered row-major in it.
+    regions : tuple of Region
+        Row by row of regions; the first one holds the whole tiles.
+    """
+
+    pattern: Pattern
+    shape: tuple[int, ...]
+    grid: tuple[int, ...]
+    regions: tuple[Region, ...]
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles."""
+        return math.prod(self.grid)
+
+    @property
+    def lines(self) -> tuple[int, int]:
+        """Row prices and column prices of a whole tile; groups have one price and no columns'."""
+        return (self.pattern.m, self.pattern.m) if self.pattern.transposable else (1, 0)
+
+    def grouped(self, xp: Any, array: Any) -> Any:
+        """View with the grouped axis last and at least two axes: (..., R, C) or (..., 1, L)."""
+        if self.pattern.transposable:
+            return array
+        return xp.moveaxis(array, self.pattern.axis, -1)[..., None, :]
+
+    def ungrouped(self, xp: Any, array: Any) -> Any:
+        """Undo `grouped`."""
+        if self.pattern.transposable:
+            return array
+        return xp.moveaxis(array[..., 0, :], -1, self.pattern.axis)
+
+    def tails(self, grouped: Any) -> list[Any]:
+        """View what ``remainder="dense"`` keeps whole of a grouped array; none under other policies."""
+        if self.pattern.remainder != "dense":
+            return []
+        bottom, right = self.regions[0].down.entries.stop, self.regions[0].across.entries.stop
+        return [grouped[..., bottom:, :], grouped[..., :bottom, right:]]
+
+    def region_grid(self, region: Region) -> tuple[int, ...]:
+        """Shape of the region's own grid of tiles."""
+        return (*self.grid[:-2], region.down.runs, region.across.runs)
+
+    def grid_axes(self) -> tuple[int, ...]:
+        """Order of a grid's axes in which tiles that lie side by side in memory are neighbours.
+
+        Groups stand where the grouped axis stands in the array. Last comes the innermost axis that is
+        long enough to fill a vector register, or else the longest: tiles along it are solved together.
+        """
+        axes = list(range(len(self.grid)))
+        if not self.pattern.transposable:
+            *others, row, groups = axes
+            place = self.pattern.axis % (len(self.grid) - 1)
+            axes = [row, *others[:place], groups, *others[place:]]
+        enough = [axis for axis in axes if self.grid[axis] >= _TOGETHER]
+        along = enough[-1] if enough else max(reversed(axes), key=self.grid.__getitem__)
+        axes.remove(along)
+        return (*axes, along)
+
+
+@functools.lru_cache(maxsize=512)
+def tiling_of(pattern: Pattern, shape: tuple[int, ...]) -> Tiling:
+    """Lay a pattern on a shape.
+
+    Raises
+    ------
+    ValueError
+        With `Pattern.misfit`'s reason, if it cannot be laid on it.
+    """
+    reason = pattern.misfit(shape)
+    if reason is not None:
+        raise ValueError(f"pattern '{pattern}' cannot be laid on shape {shape}: it {reason}")
+    if pattern.transposable:
+        lead, height, width, tile_height = shape[:-2], shape[-2], shape[-1], pattern.m
+    else:
+        axis = pattern.axis % len(shape)
+        lead, height, width, tile_height = shape[:axis] + shape[axis + 1 :], 1, shape[axis], 1
+    down, across = _segments(height, tile_height, pattern), _segments(width, pattern.m, pattern)
+    regions = tuple(_region(pattern, row, column) for row in down for column in across)
+    grid = (*lead, sum(part.runs for part in down), sum(part.runs for part in across))
+    return Tiling(pattern, shape, grid, regions)
+
+
+def _segments(extent: int, length: int, pattern: Pattern) -> list[Segment]:
+    """Cut an axis into runs of whole tiles and, under ``remainder="pad"``, a shorter one at the edge."""
+    count, rest = divmod(extent, length)
+    parts = [Segment(0, count, length, 0)]
+    if rest and pattern.remainder == "pad":
+        parts.append(Segment(count * length, 1, rest, count))
+    return parts
+
+
+def _region(pattern: Pattern, down: Segment, across: Segment) -> Region:
+    """Bound the lines of a region's tiles: a row is whole if its columns are, and vice versa."""
+    columns = _group_bounds(pattern, down.length) if pattern.transposable else (0, 1)
+    return Region(down, across, _group_bounds(pattern, across.length), columns)
+
+
+def _group_bounds(pattern: Pattern, length: int) -> Bounds:
+    exact = pattern.constraint == "exact" and length == pattern.m
+    return (pattern.n if exact else 0), min(pattern.n, length)
