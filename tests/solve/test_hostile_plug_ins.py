@@ -281,7 +281,8 @@ def test_one_heavy_tile_hides_nothing(lopsided: Any, exact: bool, entries: int, 
 
 
 @pytest.mark.parametrize(
-    ("backend", "options"), [("greedy", {"bound": True}), ("cover", {"bound": True}), ("entropic", {"tau": 4.0, "iterations": 3})]
+    ("backend", "options"),
+    [("greedy", {"bound": True}), ("cover", {"bound": True}), ("entropic", {"tau": 4.0, "iterations": 3})],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_heuristics_are_not_flattered_by_one_heavy_tile(
