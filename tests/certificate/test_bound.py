@@ -52,6 +52,7 @@ def assert_bounds(chunk: Chunk, mask: Any, prices: Prices) -> None:
     assert abs(proofs.violation.item() - float(exact - kept)) <= 1e-13 * size
 
 
+@settings(deadline=None)
 @given(any_chunk(), st.lists(st.floats(-150, 150), min_size=10, max_size=10), st.integers(0, 99))
 def test_any_prices_bound_the_optimum(chunk: Chunk, values: list[float], seed: int) -> None:
     mask = chunks.feasible_mask(chunk, seed)
@@ -59,7 +60,7 @@ def test_any_prices_bound_the_optimum(chunk: Chunk, values: list[float], seed: i
     assert_bounds(chunk, mask, prices_for(chunk, values))
 
 
-@settings(max_examples=200)
+@settings(max_examples=150, deadline=None)
 @given(any_chunk(chunks.EXTREME), st.lists(chunks.EXTREME, min_size=10, max_size=10), st.integers(0, 99))
 def test_no_magnitude_brings_the_bound_below(chunk: Chunk, values: list[float], seed: int) -> None:
     mask = chunks.feasible_mask(chunk, seed)
@@ -70,10 +71,10 @@ def test_no_magnitude_brings_the_bound_below(chunk: Chunk, values: list[float], 
 def test_the_bound_is_the_formula() -> None:
     scores = [[3.0, -1.0], [2.0, 5.0]]
     u, v = [1.0, -2.0], [0.5, -0.25]
-    chunk = chunk_of(scores, (0, 1), (1, 1), keep=[[0, 1], [0, 0]], drop=[[0, 0], [1, 0]])
+    chunk = chunk_of(scores, (0, 1), (0, 1), keep=[[0, 1], [0, 0]], drop=[[0, 0], [1, 0]])
     expected = (
         (max(0, 1.0) + max(0, -2.0))  # rows keep 0 to 1
-        + (0.5 - 0.25)  # columns keep exactly 1
+        + (max(0, 0.5) + max(0, -0.25))  # columns likewise
         + max(0, 3.0 - 1.0 - 0.5)
         + (-1.0 - 1.0 + 0.25)  # forced
         + 0  # forbidden
@@ -82,8 +83,8 @@ def test_the_bound_is_the_formula() -> None:
     mask = np.array([[[False, True], [False, False]]])
     proofs = prove(np, chunk, mask, Prices(np.array([u]), np.array([v])))
     assert proofs.objective.tolist() == [-1.0]
-    assert proofs.bound.item() == pytest.approx(expected, rel=1e-14)
-    assert proofs.violation.item() == pytest.approx(expected + 1.0, rel=1e-14)
+    assert proofs.bound.item() == pytest.approx(expected, rel=1e-13)
+    assert proofs.violation.item() == pytest.approx(expected + 1.0, rel=1e-13)
 
 
 def test_a_huge_score_hides_nothing() -> None:
@@ -92,7 +93,7 @@ def test_a_huge_score_hides_nothing() -> None:
     mask = np.eye(3, dtype=bool)[np.newaxis]
     prices = Prices(np.array([[1e15, 3.0, 3.0]]), np.array([[0.0, 0.0, 0.0]]))
     proofs = prove(np, chunk_of(scores, (1, 1), (1, 1)), mask, prices)
-    assert proofs.violation.tolist() == [4.0]
+    assert 4.0 <= proofs.violation.item() <= 4.0 + 1e15 * 2.0**-48
     assert not proofs.proven(1e-6)
     assert proofs.gap(np).item() > 1.0
 
@@ -146,6 +147,7 @@ def test_every_namespace_proves_the_same(namespace: str) -> None:
 # feasible
 
 
+@settings(deadline=None)
 @given(any_chunk(), st.randoms(use_true_random=False))
 def test_feasible_is_the_definition(chunk: Chunk, random: Any) -> None:
     (scores,) = chunk.scores

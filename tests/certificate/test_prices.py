@@ -19,6 +19,7 @@ from masksolve.certificate.prices import integers, optimal
 from masksolve.layout import Chunk
 
 
+@settings(deadline=None)
 @given(any_chunk())
 def test_price_proves_an_optimal_mask(chunk: Chunk) -> None:
     mask = chunks.best_mask(chunk)
@@ -29,6 +30,7 @@ def test_price_proves_an_optimal_mask(chunk: Chunk) -> None:
     assert proofs.violation.item() <= 1e-12 * float(np.abs(chunk.scores).sum())
 
 
+@settings(deadline=None)
 @given(any_chunk(), st.integers(0, 99))
 def test_price_bounds_whatever_mask_it_is_given(chunk: Chunk, seed: int) -> None:
     mask = chunks.feasible_mask(chunk, seed)
@@ -38,7 +40,7 @@ def test_price_bounds_whatever_mask_it_is_given(chunk: Chunk, seed: int) -> None
     assert Fraction(bound) >= chunks.optimum(chunk)
 
 
-@settings(max_examples=200)
+@settings(max_examples=150, deadline=None)
 @given(any_chunk(chunks.EXTREME), st.integers(0, 9))
 def test_integers_decide_whether_a_mask_is_optimal(chunk: Chunk, seed: int) -> None:
     """Of any magnitudes, for masks that are optimal and for others."""
@@ -48,7 +50,7 @@ def test_integers_decide_whether_a_mask_is_optimal(chunk: Chunk, seed: int) -> N
         assert optimal(chunk, mask) == (kept == chunks.optimum(chunk))
 
 
-@settings(max_examples=200)
+@settings(max_examples=150, deadline=None)
 @given(any_chunk(chunks.EXTREME), st.integers(0, 9), st.sampled_from([np.float32, np.float64]))
 def test_what_is_settled_is_true(chunk: Chunk, seed: int, dtype: type) -> None:
     """A mask that is not called open keeps its optimum to the tolerance; bounds are bounds."""
