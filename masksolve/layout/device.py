@@ -80,7 +80,8 @@ class DeviceBlock:
         """Tiles where they are, in float64 if float32 does not hold their scores."""
         xp, framework = self.problem.xp, self.problem.framework
         assert framework is not None
-        scores = xp.astype(self.scores[first:last, ...], xp.float64 if self.problem.double else xp.float32)
+        double = self.problem.double or self.problem.score == "square"  # which float32 would round
+        scores = xp.astype(self.scores[first:last, ...], xp.float64 if double else xp.float32)
         if self.problem.score == "magnitude":
             scores = xp.abs(scores)
         elif self.problem.score == "square":
