@@ -130,7 +130,7 @@ def solve(
     >>> result.mask
     array([[ True, False],
            [False,  True]])
-    >>> result.objective, result.gap < 1e-15, result.status.name
+    >>> result.objective, result.gap < 1e-12, result.status.name
     (8.0, True, 'OPTIMAL')
     """
     execution = Execution.of(workers, time_limit, progress)
