@@ -232,10 +232,10 @@ class DeviceLayout:
     def _join(self, parts: list[Any]) -> Any:
         """Put the blocks' tiles (tiles, r, c) back into one array (..., R, C)."""
         xp, lead = self._problem.xp, self._tiling.grid[:-2]
-        rows: dict[int, list[Any]] = {}
+        rows: dict[Segment, list[Any]] = {}
         for region, part in zip(self._tiling.regions, parts, strict=True):
             whole = _uncut(xp, part, lead, region.down.runs, region.across.runs)
-            rows.setdefault(region.down.tile, []).append(whole)
+            rows.setdefault(region.down, []).append(whole)
         return xp.concat([xp.concat(line, axis=-1) for line in rows.values()], axis=-2)
 
     def _joined_prices(self, which: int, side: int) -> Any:

@@ -272,7 +272,7 @@ WRONG = {
     "float8": (lambda: gaussian().astype("float8_e4m3fn"), {}, TypeError, "real numbers .*float8_e4m3fn"),
     "n": (gaussian, {"pattern": "9:8"}, ValueError, "n must be between 1 and m=8"),
     "pattern": (gaussian, {"pattern": 4}, TypeError, "pattern must be a Pattern or a string"),
-    "axis": (gaussian, {"pattern": "2:4 axis=2"}, ValueError, "axis=2 does not exist"),
+    "axis": (gaussian, {"pattern": "2:4 axis=2"}, ValueError, "has no axis 2, along which"),
     "workers": (gaussian, {"workers": 0}, ValueError, "workers must be at least 1"),
     "backend": (gaussian, {"backend": "best"}, ValueError, "backend must be one of"),
     "refused": (gaussian, {"backend": "enumerate"}, ms.BackendRefusedError, "enumerate"),
