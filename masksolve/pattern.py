@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -123,22 +124,7 @@ class Pattern:
             raise TypeError(
                 f"pattern must be a Pattern or a string such as '2:4' or '4:8-T', got {type(text).__name__}"
             )
-        match = _GRAMMAR.fullmatch(text)
-        if match is None or not text.isascii():
-            raise _bad_text(text)
-        options: dict[str, Any] = {}
-        for word in match["words"].split():
-            if word == "at_most" and "constraint" not in options:
-                options["constraint"] = word
-            elif word in ("pad", "dense") and "remainder" not in options:
-                options["remainder"] = word
-            elif re.fullmatch(r"axis=-?\d{1,2}", word) and "axis" not in options:
-                options["axis"] = int(word.removeprefix("axis="))
-            else:
-                raise _bad_text(text)
-        return cls(
-            int(match["n"]), int(match["m"]), transposable=match["transposable"] is not None, **options
-        )
+        return _parsed(text)
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -198,6 +184,25 @@ class Pattern:
         where = " in rows and columns" if self.transposable else ""
         zeros = f"{share}{100 * (1 - self.density):.4g}% zeros"
         return f"Pattern('{self}', {amount} {self.n} of {self.m}{where}, {zeros})"
+
+
+@functools.lru_cache(maxsize=512)
+def _parsed(text: str) -> Pattern:
+    match = _GRAMMAR.fullmatch(text)
+    if match is None or not text.isascii():
+        raise _bad_text(text)
+    options: dict[str, Any] = {}
+    for word in match["words"].split():
+        if word == "at_most" and "constraint" not in options:
+            options["constraint"] = word
+        elif word in ("pad", "dense") and "remainder" not in options:
+            options["remainder"] = word
+        elif re.fullmatch(r"axis=-?\d{1,2}", word) and "axis" not in options:
+            options["axis"] = int(word.removeprefix("axis="))
+        else:
+            raise _bad_text(text)
+    transposable = match["transposable"] is not None
+    return Pattern(int(match["n"]), int(match["m"]), transposable=transposable, **options)
 
 
 def _bad_text(text: str) -> ValueError:

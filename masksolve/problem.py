@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass, replace
 from typing import Any
@@ -111,13 +112,13 @@ class MaskProblem:
             keep=_forced("keep", keep, array, framework),
             drop=_forced("drop", drop, array, framework),
             score=worth,
-            largest=0.0,
+            largest=_ordinary(dtype_name(array), worth, math.prod(shape)),
             checked=False,
             framework=framework,
             tiling=tiling_of(pattern, shape),
         )
         problem._check_forced()
-        return replace(problem, largest=problem._ordinary())
+        return problem
 
     @property
     def xp(self) -> Any:
@@ -140,7 +141,7 @@ class MaskProblem:
 
         It is so where float32 does not hold every score exactly, or not sums of them safely.
         """
-        return dtype_name(self.scores) in _DOUBLE or not self.largest <= self._most(LARGEST_SINGLE)
+        return dtype_name(self.scores) in _DOUBLE or not self.largest <= _most(LARGEST_SINGLE, self.score)
 
     def read(self) -> MaskProblem:
         """Read the scores; the same problem with them found finite and small enough to be summed.
@@ -153,22 +154,9 @@ class MaskProblem:
         if self.checked:
             return self
         largest = self._largest()
-        if not largest <= self._most(LARGEST_SUM / max(self.size, 1)):
+        if not largest <= _most(LARGEST_SUM / max(self.size, 1), self.score):
             self._refuse(largest)
         return replace(self, largest=largest, checked=True)
-
-    def _most(self, score: float) -> float:
-        """Return the largest magnitude of an entry whose score is at most ``score``."""
-        return math.sqrt(score) if self.score == "square" else score
-
-    def _ordinary(self) -> float:
-        """Return what ordinary values stay below; sums of a tile's are then far from overflow."""
-        name = dtype_name(self.scores)
-        if name == "bool":
-            return 1.0
-        if "int" in name:
-            return 2.0 ** int(name.lstrip("uint"))
-        return self._most(LARGEST_SUM / max(self.size, 1) if name == "float64" else LARGEST_SINGLE)
 
     def _largest(self) -> float:
         if "float" not in dtype_name(self.scores):
@@ -216,9 +204,26 @@ class MaskProblem:
         return array if self.framework is None else np.asarray(self.framework.to_numpy(name, array))
 
 
+def _most(score: float, of: Score) -> float:
+    """Return the largest magnitude of an entry whose score is at most ``score``."""
+    return math.sqrt(score) if of == "square" else score
+
+
+def _ordinary(dtype: str, score: Score, size: int) -> float:
+    """Return what ordinary values stay below; sums of a tile's are then far from overflow."""
+    if "float" not in dtype:
+        return 1.0 if dtype == "bool" else 2.0 ** int(dtype.lstrip("uint"))
+    return _most(LARGEST_SUM / max(size, 1) if dtype == "float64" else LARGEST_SINGLE, score)
+
+
 def dtype_name(array: Any) -> str:
     """Name of an array's dtype, the same in every framework."""
-    dtype = array.dtype
+    return _name_of(array.dtype)
+
+
+@functools.cache
+def _name_of(dtype: Any) -> str:
+    """Name a dtype; kept, since making up a name takes as long as laying out a small array."""
     return dtype.name if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[2]
 
 

@@ -151,9 +151,11 @@ def solve(
         duals=duals,
         tiles=tiles,
     )
-    with Default(), catching() as interruption:
+    # What is solved in one go has nothing to hand out before its end.
+    with Default(), catching(unless=problem.size <= min(engine.chunk_entries, _SMALL)) as interruption:
         result = run.result(interruption, reason)
-    result = replace(result, mask=_answer(result.mask, out, scores, framework, there))
+    if out is not None or framework is not None:
+        result = replace(result, mask=_answer(result.mask, out, scores, framework, there))
     if interruption.happened:
         raise SolveInterrupted(result)
     return result
@@ -237,15 +239,7 @@ class _Solve:
         """Lay out, solve and certify chunk by chunk, and sum up."""
         if not self.engine.checks_scores or self.problem.pattern.remainder == "dense":
             self.problem = self.problem.read()
-        shown = 0
-
-        def progress(done: int, total: int) -> None:
-            nonlocal shown
-            if done > shown and self.execution.progress is not None:
-                shown = done
-                self.execution.progress(done, total)
-
-        execution = replace(self.execution, progress=progress)
+        execution = self.execution.advancing()
         try:
             layout = self._lay_out()
             reports = self._run(layout, execution, interruption)

@@ -211,7 +211,7 @@ class HostLayout:
         if start is not None:
             self._start = self._on_grid(start)
         # With forced choices, tiles are visited in the order of their numbers.
-        self._axes = None if problem.forced else tiling.grid_axes()
+        self._axes = None if problem.forced else tiling.grid_axes
         self._grouped_mask = tiling.grouped(np, self.mask)
         self._grouped = tuple(
             None if array is None else tiling.grouped(np, array)
