@@ -2,11 +2,22 @@
 
 The way of the data, one file an arrow::
 
-    array in -> pattern -> problem -> tiles -> backend -> certificate -> result -> array out
-                pattern.py problem.py tiles.py backends/  certificate.py result.py
-                           (the only validation)
-    solve.py reads as this line from top to bottom.
+    array in -> pattern -> problem -> tiling -> layout -> backend -> certificate -> result -> array out
+                pattern.py problem.py tiling.py layout/   backends/  certificate/   result.py
+                           (the only validation of arrays)
+    solve.py reads as this line from top to bottom; certifying.py checks and proves what a backend answers.
+
+Around the line: frameworks/ (arrays of other libraries), pruning/ (what scores and repaired weights come
+from), checkpoints/ (files), packing/, diversity/ and hardware.py (analysis), adapters/ (torch and JAX), cli/.
 """
+
+from importlib.util import find_spec
+
+if find_spec("masksolve._ext.exact") is None:  # Python was started in a clone, whose sources come first
+    raise ImportError(
+        "masksolve is imported from a source folder whose compiled modules were not built: run "
+        "`pip install -e .` in it, or start Python in another folder"
+    )
 
 from . import diversity, hardware
 from ._version import __version__
