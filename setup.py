@@ -12,7 +12,8 @@ ROOT = Path(__file__).parent
 HEADERS = sorted(
     str(path.relative_to(ROOT)) for end in ("hpp", "pxd") for path in (ROOT / "src_cython").rglob(f"*.{end}")
 )
-FLAGS = ["-O3", "-std=c++17", "-g0", "-ffp-contract=off", "-Wno-psabi"]
+FLAGS = ["-O3", "-std=c++17", "-g0", "-ffp-contract=off", "-Wno-psabi", "-Wno-uninitialized", "-Wno-maybe-uninitialized"]
+ENGINES = ("baseline", "avx2", "avx512")
 # After ours, so that a sanitizer's or a profiler's flags win.
 FLAGS += shlex.split(os.environ.get("MASKSOLVE_CXXFLAGS", ""))
 
@@ -55,14 +56,14 @@ setup(
     ext_modules=[
         extension(
             "exact",
-            "engine_baseline.cpp",
-            "engine_avx2.cpp",
-            "engine_avx512.cpp",
+            *(f"engines/{name}_{type}.cpp" for name in ENGINES for type in ("single", "double")),
+            "general_tiles.cpp",
             "dispatch.cpp",
             "scan_run.cpp",
         ),
         extension("scan", "scan_run.cpp"),
         extension("greedy"),
+        extension("floating_point"),
         extension("counting", "power_sum.cpp", flags=("-ffp-contract=fast",)),  # integers: nothing is rounded
     ],
 )

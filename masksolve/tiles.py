@@ -84,6 +84,9 @@ class Block:
     corner: tuple[int, ...]
     whole_grid: tuple[int, ...]
     axes: tuple[int, ...] | None = None
+    score: str = "value"
+    tile_objective: npt.NDArray[np.float64] | None = None
+    tile_bound: npt.NDArray[np.float64] | None = None
 
     @property
     def upright(self) -> bool:

@@ -28,6 +28,9 @@ class Report:
     bound: float
     counts: Mapping[str, int] = field(default_factory=dict)
     largest: float = 0.0
+    open: int = 0
+    worst_tile: int = -1
+    worst_gap: float = 0.0
 
 
 class Backend(abc.ABC):

@@ -50,7 +50,7 @@ class Exact(Backend):
         answer = engine.solve_tiles(block, first, last, self.instruction_set)
         if answer is None:
             raise UnfitScoresError(f"a score is not finite or exceeds {block.largest}")
-        if len(answer) == 3:
+        if not isinstance(answer, engine.Solved):
             tile, axis, index = answer
             number = block.number(tile)
             raise InfeasibleError(
@@ -60,9 +60,21 @@ class Exact(Backend):
                 axis=axis,
                 index=index,
             )
-        objective, bound, largest, augmentations, steps = answer
-        counts = {"augmentations": augmentations, "path_steps": steps}
-        return Report(objective, bound, counts, largest=largest)
+        counts = {
+            "augmentations": answer.augmentations,
+            "path_steps": answer.steps,
+            "refined": answer.refined,
+            "exactly": answer.exactly,
+        }
+        return Report(
+            answer.objective,
+            answer.bound,
+            counts,
+            largest=answer.largest,
+            open=answer.open,
+            worst_tile=answer.worst_tile,
+            worst_gap=answer.worst_gap,
+        )
 
 
 def _amount(block: Block, axis: str) -> str:
