@@ -222,12 +222,12 @@ private:
             if (wrong > 0) violation += wrong;
         }
         violation += line_violation(price, held_[g], job_.row_bounds());
+        // Where no entry is on the wrong side of its price, none is in exact arithmetic.
+        if (violation > 0) violation += rounding_.rows * std::abs(price);
         verdicts.objective[g] = objective;
         verdicts.violation[g] = violation;
         verdicts.scale[g] = magnitude;
-        // Where no entry is on the wrong side of its price, none is in exact arithmetic.
-        const double rounded = violation > 0 ? rounding_.rows * std::abs(price) : 0;
-        verdicts.slack[g] = violation + (rounding_.sums * (magnitude + violation) + rounded);
+        verdicts.slack[g] = violation + rounding_.sums * (magnitude + violation);
     }
 };
 

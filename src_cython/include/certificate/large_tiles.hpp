@@ -38,21 +38,22 @@ public:
             sums.rows += std::abs(static_cast<double>(u[i]));
         }
         double least = std::numeric_limits<double>::infinity();
+        int worthy = 0;  // columns that keep more than zeros
         for (int j = 0; j < m_; ++j) {
-            const int here = in_column_[j];
+            const int here = static_cast<int>(in_column_[j]);
             verdicts.feasible &= here >= job_.column_least && here <= job_.column_most;
             sums.violation += line_violation(static_cast<double>(v[j]), here, job_.column_bounds());
             sums.columns += std::abs(static_cast<double>(v[j]));
+            if (magnitude_[j] == 0) continue;
             least = std::min(least, magnitude_[j]);
+            ++worthy;
         }
         verdicts.feasible &= !sums.stray;
-        const double magnitude = halve<P>(magnitude_);
+        sums.violation += rounding_.rows * sums.rows + rounding_.columns * sums.columns;
         verdicts.objective[tile] = halve<P>(kept_);
         verdicts.violation[tile] = sums.violation;
-        verdicts.scale[tile] = m_ * least;
-        verdicts.slack[tile] =
-            sums.violation + (rounding_.sums * (magnitude + sums.violation) +
-                              (rounding_.rows * sums.rows + rounding_.columns * sums.columns));
+        verdicts.scale[tile] = worthy == 0 ? 0 : worthy * least;
+        verdicts.slack[tile] = sums.violation + rounding_.sums * (halve<P>(magnitude_) + sums.violation);
     }
 
 private:

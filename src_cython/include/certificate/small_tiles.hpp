@@ -156,16 +156,21 @@ private:
             if (at_most_)
                 for (int j = 0; j < M; ++j) violation[k] += line(price[j], held[M + j], k);
             const D* sizes = Signed ? size : sum;
-            D least = sizes[0], whole = sizes[0];
-            objective[k] = sum[0];
+            const D infinite = D{} + std::numeric_limits<double>::infinity();
+            D least = infinite, whole{}, worthy{};
+            objective[k] = D{};
             MASKSOLVE_UNROLL
-            for (int j = 1; j < M; ++j) {
+            for (int j = 0; j < M; ++j) {
                 objective[k] += sum[j];
                 whole += sizes[j];
-                least = sizes[j] < least ? sizes[j] : least;
+                const Bits keeps = sizes[j] > D{};  // more than zeros
+                const D size_or_infinite = select_lanes<double, L / P>(keeps, sizes[j], infinite);
+                least = size_or_infinite < least ? size_or_infinite : least;
+                worthy += (D)(keeps & (Bits)(D{} + 1.0));
             }
-            scale[k] = least * double(M);
-            slack[k] = violation[k] + ((whole + violation[k]) * rounding_.sums + prices * rounding_.rows);
+            violation[k] += prices * rounding_.rows;
+            scale[k] = select_lanes<double, L / P>(whole > D{}, least * worthy, D{});
+            slack[k] = violation[k] + (whole + violation[k]) * rounding_.sums;
         }
         store_wide<T, L, M == 4>(objective, verdicts.objective + tile);
         store_wide<T, L, M == 4>(slack, verdicts.slack + tile);

@@ -94,13 +94,12 @@ inline TileProof prove(const FlowTile<double>& tile) {
         rows += std::abs(tile.u[i]);
     }
     for (int j = 0; j < tile.width; ++j) columns += std::abs(tile.v[j]);
-    proof.violation = violation_of(tile);
+    const Rounding rounding(tile.height, tile.width);
+    proof.violation = violation_of(tile) + (rounding.rows * rows + rounding.columns * columns);
     proof.scale = scale_of(tile.height, tile.width, [&](int i, int j) {
         return tile.is_kept(i, j) ? std::abs(tile.scores[i][j]) : 0.0;
     });
-    const Rounding rounding(tile.height, tile.width);
-    proof.slack = proof.violation + (rounding.sums * (magnitude + proof.violation) +
-                                     (rounding.rows * rows + rounding.columns * columns));
+    proof.slack = proof.violation + rounding.sums * (magnitude + proof.violation);
     return proof;
 }
 
