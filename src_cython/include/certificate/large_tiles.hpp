@@ -14,7 +14,9 @@ template <typename T, int P>
 class LargeTileCertifier {
 public:
     explicit LargeTileCertifier(const Job& job)
-        : job_(job), m_(job.width), rounding_(job.height, job.width),
+        : job_(job),
+          m_(job.width),
+          rounding_(job.height, job.width),
           square_(Staging<T>::squares_later(job)) {}
 
     __attribute__((noinline)) void certify(const Window<T>& window, int tile, const T* u, const T* v,
@@ -88,8 +90,8 @@ private:
     }
 
     template <bool square>
-    inline __attribute__((always_inline)) void add_columns(const T* const* scores, const char* const* mask, const T* u,
-                                                           const T* v, int at, Sums& sums) {
+    inline __attribute__((always_inline)) void add_columns(const T* const* scores, const char* const* mask,
+                                                           const T* u, const T* v, int at, Sums& sums) {
         const Bits zero_bits = Bits::all(std::int64_t{0}), ones = Bits::all(std::int64_t{1});
         const Wide zero = Wide::all(0.0);
         const Bits sign = Bits::all(std::numeric_limits<std::int64_t>::min());
@@ -120,7 +122,8 @@ private:
         kept_sum.store(kept_ + at);
         magnitude.store(magnitude_ + at);
         count.store(in_column_ + at);
-        sums.stray |= (most(seen, ones) != ones).bits() != 0 || (least(seen, zero_bits) != zero_bits).bits() != 0;
+        sums.stray |=
+            (most(seen, ones) != ones).bits() != 0 || (least(seen, zero_bits) != zero_bits).bits() != 0;
         double lane[lanes];
         violation.store(lane);
         sums.violation += halve<lanes>(lane);

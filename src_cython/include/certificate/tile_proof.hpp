@@ -55,9 +55,9 @@ Number violation_of(const FlowTile<Number>& tile) {
     return violation;
 }
 
-// What a tile's violation is measured by. One huge entry must not hide mistakes elsewhere in its tile, so the columns
-// count as if each kept no more than the one that keeps least; a column that keeps nothing but zeros is left out. It
-// is never more than the kept sum of |scores|, and that itself for a group.
+// What a tile's violation is measured by. One huge entry must not hide mistakes elsewhere in its tile, so the
+// columns count as if each kept no more than the one that keeps least; a column that keeps nothing but zeros
+// is left out. It is never more than the kept sum of |scores|, and that itself for a group.
 template <typename Magnitude>
 double scale_of(int height, int width, Magnitude kept_magnitude) {
     double least = std::numeric_limits<double>::infinity(), whole = 0;

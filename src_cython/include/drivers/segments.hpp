@@ -1,4 +1,5 @@
-// A job segment by segment: stage, solve and certify, put the mask in place, solve again what is left open, add up.
+// A job segment by segment: stage, solve and certify, put the mask in place, solve again what is left open,
+// add up.
 #pragma once
 
 #include "arrays/staging.hpp"
@@ -19,8 +20,8 @@ inline void store_prices(const Strided& array, char* to, int count, const T* fro
 }
 
 // Solves the tiles of a segment again that the certificate leaves open, and notes the largest gap so far.
-__attribute__((noinline)) inline void review(const Strip& strip, std::ptrdiff_t k, int count, Verdicts& verdicts,
-                                             Ledger& ledger, GeneralSolver& general) {
+__attribute__((noinline)) inline void review(const Strip& strip, std::ptrdiff_t k, int count,
+                                             Verdicts& verdicts, Ledger& ledger, GeneralSolver& general) {
     for (int t = 0; t < count; ++t) {
         if (verdicts.violation[t] <= ledger.threshold() * verdicts.scale[t]) continue;
         if (ledger.review(strip.first + k + t, verdicts.violation[t], verdicts.scale[t])) continue;
@@ -34,8 +35,8 @@ inline bool all_within(const Verdicts& verdicts, int count, double threshold) {
     return within;
 }
 
-// `Run` solves and certifies the `count` tiles of a window, the strip's k-th first: run.solve(strip, k, count, window,
-// verdicts).
+// `Run` solves and certifies the `count` tiles of a window, the strip's k-th first: run.solve(strip, k,
+// count, window, verdicts).
 template <typename T, typename Run>
 void run_segments(const Job& job, Outcome& outcome, Run& run, bool beside) {
     Ledger ledger(job, outcome);
