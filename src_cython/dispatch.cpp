@@ -8,20 +8,21 @@ namespace masksolve {
 namespace baseline {
 void solve_in_single(const Job&, Outcome&);
 void solve_in_double(const Job&, Outcome&);
-}
+}  // namespace baseline
 static bool always() { return true; }
 
 #if MASKSOLVE_WIDE
 namespace avx2 {
 void solve_in_single(const Job&, Outcome&);
 void solve_in_double(const Job&, Outcome&);
-}
+}  // namespace avx2
 namespace avx512 {
 void solve_in_single(const Job&, Outcome&);
 void solve_in_double(const Job&, Outcome&);
-}
+}  // namespace avx512
 static bool has_avx2() {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c") &&
+           __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
            __builtin_cpu_supports("popcnt") && __builtin_cpu_supports("lzcnt");
 }
 static bool has_avx512() {

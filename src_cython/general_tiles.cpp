@@ -19,8 +19,9 @@ constexpr int descents = 4;
 // The largest relative violation that float64 may leave before integers take over.
 constexpr double proven_in_double = 1e-12;
 
-// Bits that prices, which are sums of scores along paths, may have beyond the scores themselves: a path has at most
-// 129 nodes, and prices move by no more than a path at a time from where a few rounds of descent have left them.
+// Bits that prices, which are sums of scores along paths, may have beyond the scores themselves: a path has
+// at most 129 nodes, and prices move by no more than a path at a time from where a few rounds of descent have
+// left them.
 constexpr int headroom = 32;
 
 template <typename T>
@@ -30,7 +31,8 @@ void write_prices(const Strided& array, std::ptrdiff_t tile, int count, const do
     char* to = array.tile(tile, axes);
     constexpr double most = std::numeric_limits<T>::max();
     for (int k = 0; k < count; ++k)
-        *reinterpret_cast<T*>(to + k * array.strides[axes]) = static_cast<T>(std::clamp(from[k], -most, most));
+        *reinterpret_cast<T*>(to + k * array.strides[axes]) =
+            static_cast<T>(std::clamp(from[k], -most, most));
 }
 
 std::uint64_t read_bits(const Strided& array, std::ptrdiff_t tile, int i, int width) {
@@ -38,7 +40,8 @@ std::uint64_t read_bits(const Strided& array, std::ptrdiff_t tile, int i, int wi
     const int axes = array.ndim - 2;
     const char* from = array.tile(tile, axes) + i * array.strides[axes];
     std::uint64_t bits = 0;
-    for (int j = 0; j < width; ++j) bits |= static_cast<std::uint64_t>(from[j * array.strides[axes + 1]] != 0) << j;
+    for (int j = 0; j < width; ++j)
+        bits |= static_cast<std::uint64_t>(from[j * array.strides[axes + 1]] != 0) << j;
     return bits;
 }
 
@@ -47,7 +50,9 @@ std::uint64_t read_bits(const Strided& array, std::ptrdiff_t tile, int i, int wi
 class GeneralTile {
 public:
     GeneralTile(const Job& job, Outcome& outcome)
-        : job_(job), outcome_(outcome), convert_(baseline::converter<double>(job.dtype)),
+        : job_(job),
+          outcome_(outcome),
+          convert_(baseline::converter<double>(job.dtype)),
           limit_(job.dtype == Dtype::f16 ? std::min(job.largest, 65504.0) : job.largest) {
         tile_.height = job.height;
         tile_.width = job.width;
@@ -111,8 +116,8 @@ public:
         return true;
     }
 
-    // In integers: scores are multiples of a power of two. False if memory runs out or, which cannot be, if the
-    // optimum is not one.
+    // In integers: scores are multiples of a power of two. False if memory runs out or, which cannot be, if
+    // the optimum is not one.
     bool solve_exactly() {
         int exponent = 0, top = 0;
         find_range(exponent, top);
@@ -146,8 +151,8 @@ private:
     double scores_[longest_side][longest_side];
     FlowTile<double> tile_{};
 
-    // Where lines may keep nothing, a negative score counts as 0 while the tile is solved and is dropped in the end:
-    // its magnitude, which no optimal mask sees, shall not round the other scores away.
+    // Where lines may keep nothing, a negative score counts as 0 while the tile is solved and is dropped in
+    // the end: its magnitude, which no optimal mask sees, shall not round the other scores away.
     bool counts_as_zero(int i, int j) const {
         return job_.may_keep_nothing() && scores_[i][j] < 0 && !(tile_.keep[i] >> j & 1);
     }
@@ -207,9 +212,11 @@ private:
             for (int j = 0; j < tile_.width; ++j) {
                 if (scores_[i][j] == 0) continue;
                 int power;
-                const auto digits = static_cast<std::int64_t>(std::ldexp(std::frexp(scores_[i][j], &power), 53));
+                const auto digits =
+                    static_cast<std::int64_t>(std::ldexp(std::frexp(scores_[i][j], &power), 53));
                 top = std::max(top, power);
-                exponent = std::min(exponent, power - 53 + __builtin_ctzll(static_cast<std::uint64_t>(digits)));
+                exponent =
+                    std::min(exponent, power - 53 + __builtin_ctzll(static_cast<std::uint64_t>(digits)));
             }
         if (top < exponent) top = exponent = 0;
     }
@@ -282,7 +289,8 @@ std::pair<double, double> GeneralSolver::solve_again(std::ptrdiff_t number) {
     return {tile_->proof.objective, tile_->proof.slack};
 }
 
-// Takes the first proof that will do: with prices as they are handed out, with those of float64, or in integers.
+// Takes the first proof that will do: with prices as they are handed out, with those of float64, or in
+// integers.
 void GeneralSolver::settle(std::ptrdiff_t number, bool solved, bool again) {
     GeneralTile& tile = *tile_;
     const double most = again ? proven_in_double : job_.tolerance();

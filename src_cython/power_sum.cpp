@@ -34,9 +34,9 @@ static inline __attribute__((always_inline)) Four at(const double* from) {
 }
 
 // The sum over rows a and polynomials b of weights_a weights_b (a . b)^exponent.
-MASKSOLVE_CLONES static double sum_over_panels(const Field& field, const double (*rows)[longest], const double* row_weights,
-                                               int count, const double* panels, const double* weights,
-                                               std::ptrdiff_t panel_count) {
+MASKSOLVE_CLONES static double sum_over_panels(const Field& field, const double (*rows)[longest],
+                                               const double* row_weights, int count, const double* panels,
+                                               const double* weights, std::ptrdiff_t panel_count) {
     const double prime = field.prime, inverse = 1 / prime;
     const int length = field.length, exponent = field.exponent;
     int top = 1;
@@ -52,9 +52,11 @@ MASKSOLVE_CLONES static double sum_over_panels(const Field& field, const double 
                 for (int v = 0; v < parts; ++v) product[a][v] = row[a][0] * at(panel + 4 * v);
             for (int k = 1; k < length; ++k)
                 for (int a = 0; a < abreast; ++a)
-                    for (int v = 0; v < parts; ++v) product[a][v] += row[a][k] * at(panel + k * panel_width + 4 * v);
+                    for (int v = 0; v < parts; ++v)
+                        product[a][v] += row[a][k] * at(panel + k * panel_width + 4 * v);
             for (int a = 0; a < abreast; ++a)
-                for (int v = 0; v < parts; ++v) power[a][v] = product[a][v] = residue(product[a][v], prime, inverse);
+                for (int v = 0; v < parts; ++v)
+                    power[a][v] = product[a][v] = residue(product[a][v], prime, inverse);
             for (int bit = top / 2; bit > 0; bit /= 2) {
                 for (int a = 0; a < abreast; ++a)
                     for (int v = 0; v < parts; ++v)
@@ -66,7 +68,8 @@ MASKSOLVE_CLONES static double sum_over_panels(const Field& field, const double 
             }
             for (int a = 0; a < abreast; ++a) {
                 Four weighted = {};
-                for (int v = 0; v < parts; ++v) weighted += power[a][v] * at(weights + p * panel_width + 4 * v);
+                for (int v = 0; v < parts; ++v)
+                    weighted += power[a][v] * at(weights + p * panel_width + 4 * v);
                 sums[r + a] += residue(weighted, prime, inverse);
             }
         }
@@ -88,8 +91,9 @@ struct Padded {
 };
 
 template <int vectors>
-static inline __attribute__((always_inline)) void multiply_vectors(const double* a, const Padded& b, int length,
-                                                                   double prime, double* product) {
+static inline __attribute__((always_inline)) void multiply_vectors(const double* a, const Padded& b,
+                                                                   int length, double prime,
+                                                                   double* product) {
     Four sums[vectors];
 #pragma GCC unroll 9
     for (int k = 0; k < vectors; ++k) sums[k] = a[0] * at(b.of + 4 * k);
@@ -104,7 +108,8 @@ static inline __attribute__((always_inline)) void multiply_vectors(const double*
 }
 
 // product = a b, as far as `length` coefficients go. What follows in their last vector means nothing.
-MASKSOLVE_CLONES static void multiply(const double* a, const Padded& b, int length, double prime, double* product) {
+MASKSOLVE_CLONES static void multiply(const double* a, const Padded& b, int length, double prime,
+                                      double* product) {
     switch ((length + 3) / 4) {
         case 1: return multiply_vectors<1>(a, b, length, prime, product);
         case 2: return multiply_vectors<2>(a, b, length, prime, product);
@@ -120,10 +125,16 @@ MASKSOLVE_CLONES static void multiply(const double* a, const Padded& b, int leng
 
 class PowerSum {
 public:
-    PowerSum(const Field& field, const Streamed& streamed, const Stored& stored, const int* factors, int products,
-             double* totals)
-        : field_(field), streamed_(streamed), stored_(stored), factors_(factors), products_(products), totals_(totals),
-          waiting_(field.classes), powers_(static_cast<std::size_t>(streamed.count) * (streamed.size + 1)) {
+    PowerSum(const Field& field, const Streamed& streamed, const Stored& stored, const int* factors,
+             int products, double* totals)
+        : field_(field),
+          streamed_(streamed),
+          stored_(stored),
+          factors_(factors),
+          products_(products),
+          totals_(totals),
+          waiting_(field.classes),
+          powers_(static_cast<std::size_t>(streamed.count) * (streamed.size + 1)) {
         for (int k = 0; k < streamed.count; ++k) {
             Coefficients factor = {1};
             power_of(k, 0).of[0] = 1;
@@ -155,7 +166,9 @@ private:
     std::vector<Waiting> waiting_;
     std::vector<Padded> powers_;  // of 1 + x_k y
 
-    Padded& power_of(int k, int times) { return powers_[static_cast<std::size_t>(k) * (streamed_.size + 1) + times]; }
+    Padded& power_of(int k, int times) {
+        return powers_[static_cast<std::size_t>(k) * (streamed_.size + 1) + times];
+    }
     double reduced(double x) const { return residue(x, field_.prime, 1 / field_.prime); }
 
     // The k-th root `times` times, then every way to fill up to the size with the roots that follow.
@@ -200,8 +213,8 @@ private:
     }
 };
 
-void sum_of_powers(const Field& field, const Streamed& streamed, const Stored& stored, const int* factors, int products,
-                   double* totals) {
+void sum_of_powers(const Field& field, const Streamed& streamed, const Stored& stored, const int* factors,
+                   int products, double* totals) {
     std::fill(totals, totals + products, 0.0);
     PowerSum(field, streamed, stored, factors, products, totals).run();
 }

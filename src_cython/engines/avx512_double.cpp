@@ -4,7 +4,8 @@
 // What other files use too comes first, so that it is compiled for any processor.
 #include "drivers/engine_common.hpp"
 #pragma GCC push_options
-#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,f16c,bmi,bmi2,popcnt,lzcnt,prefer-vector-width=512")
+#pragma GCC target( \
+    "avx512f,avx512bw,avx512dq,avx512vl,avx2,f16c,bmi,bmi2,popcnt,lzcnt,prefer-vector-width=512")
 #define MASKSOLVE_ISA avx512
 #define MASKSOLVE_VECTOR_BYTES 64
 #include "drivers/engine.hpp"

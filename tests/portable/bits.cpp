@@ -1,4 +1,5 @@
-// Prints what the engine answers on fixed random problems, bit for bit: two processors that agree print the same.
+// Prints what the engine answers on fixed random problems, bit for bit: two processors that agree print the
+// same.
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -25,7 +26,8 @@ struct Generator {  // xorshift64*
 Strided tiles(void* data, std::ptrdiff_t entry, int height, int width, int across) {
     Strided array;
     const std::ptrdiff_t row = entry * width * across;
-    const std::ptrdiff_t shape[] = {2, across, height, width}, strides[] = {row * height, entry * width, row, entry};
+    const std::ptrdiff_t shape[] = {2, across, height, width},
+                         strides[] = {row * height, entry * width, row, entry};
     array.data = static_cast<char*>(data);
     array.ndim = 4;
     std::copy(shape, shape + 4, array.shape);
@@ -35,7 +37,8 @@ Strided tiles(void* data, std::ptrdiff_t entry, int height, int width, int acros
 
 Strided prices(void* data, std::ptrdiff_t entry, int length, int across) {
     Strided array;
-    const std::ptrdiff_t shape[] = {2, across, length}, strides[] = {entry * length * across, entry * length, entry};
+    const std::ptrdiff_t shape[] = {2, across, length},
+                         strides[] = {entry * length * across, entry * length, entry};
     array.data = static_cast<char*>(data);
     array.ndim = 3;
     std::copy(shape, shape + 3, array.shape);
@@ -50,7 +53,8 @@ std::uint64_t hash(const void* data, std::size_t bytes, std::uint64_t seed = 0xc
 }
 
 template <typename T>
-void run(const masksolve::Engine& engine, Generator& random, int n, int m, int height, bool at_most, int kind) {
+void run(const masksolve::Engine& engine, Generator& random, int n, int m, int height, bool at_most,
+         int kind) {
     const int across = m < 24 ? 37 : 3;
     const bool transposable = height > 1;
     std::vector<T> scores(2 * across * height * m), rows(2 * across * height), columns(2 * across * m);

@@ -1,7 +1,7 @@
 // Runs of entries of any dtype as float32 or float64.
 //
-// Each loop is simple enough for the compiler to vectorise it. Whatever the instruction set, the values are the same:
-// every conversion to float32 that is used is exact, and those to float64 are rounded to nearest.
+// Each loop is simple enough for the compiler to vectorise it. Whatever the instruction set, the values are
+// the same: every conversion to float32 that is used is exact, and those to float64 are rounded to nearest.
 #pragma once
 
 #include <cmath>
@@ -38,16 +38,17 @@ void convert_bf16(const char* __restrict from, std::ptrdiff_t count, T* __restri
     }
 }
 
-// Scaling by 2^112 moves the exponent's bias from 15 to 127 and makes half's denormal numbers normal. Infinities and
-// NaNs become numbers from 65536 on, which exceed every finite half, so that whoever looks for unfit scores finds them.
+// Scaling by 2^112 moves the exponent's bias from 15 to 127 and makes half's denormal numbers normal.
+// Infinities and NaNs become numbers from 65536 on, which exceed every finite half, so that whoever looks for
+// unfit scores finds them.
 template <typename T>
 void convert_f16(const char* __restrict from, std::ptrdiff_t count, T* __restrict to) {
     std::ptrdiff_t k = 0;
 #if MASKSOLVE_X86_BYTES >= 32
     if constexpr (sizeof(T) == sizeof(float))
         for (; k + 8 <= count; k += 8)
-            _mm256_storeu_ps(to + k,
-                             _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 2 * k))));
+            _mm256_storeu_ps(
+                to + k, _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from + 2 * k))));
 #endif
     for (; k < count; ++k) {
         std::uint16_t half;

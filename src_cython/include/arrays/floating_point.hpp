@@ -1,7 +1,8 @@
 // The processor's floating-point mode, which belongs to a thread and which others may have changed.
 //
-// PyTorch offers to flush denormal numbers to zero, which is faster on some processors. Here it would be wrong: small
-// float16 and float32 scores would read as 0 in the solver and in the certificate alike, so that nobody noticed.
+// PyTorch offers to flush denormal numbers to zero, which is faster on some processors. Here it would be
+// wrong: small float16 and float32 scores would read as 0 in the solver and in the certificate alike, so that
+// nobody noticed.
 #pragma once
 
 #include <cstdint>
@@ -51,7 +52,9 @@ inline std::uint64_t with_default_arithmetic(std::uint64_t mode) {
 // Default arithmetic for this thread while the object lives.
 class DefaultArithmetic {
 public:
-    DefaultArithmetic() : saved_(floating_point_mode()) { set_floating_point_mode(with_default_arithmetic(saved_)); }
+    DefaultArithmetic() : saved_(floating_point_mode()) {
+        set_floating_point_mode(with_default_arithmetic(saved_));
+    }
     ~DefaultArithmetic() { set_floating_point_mode(saved_); }
     DefaultArithmetic(const DefaultArithmetic&) = delete;
     DefaultArithmetic& operator=(const DefaultArithmetic&) = delete;

@@ -9,8 +9,8 @@
 
 namespace masksolve {
 
-// unfit: a score is not finite or too large. wrong: a mask that does not meet the bounds, which is a mistake of the
-// program.
+// unfit: a score is not finite or too large. wrong: a mask that does not meet the bounds, which is a mistake
+// of the program.
 enum class Status : int { done, infeasible, unfit, wrong, out_of_memory };
 enum class Axis : int { row, column };
 
@@ -23,10 +23,10 @@ struct Bounds {
 };
 
 struct Job {
-    Strided scores, mask;               // (*grid, height, width)
-    Strided keep, drop;                 // the same, or absent
-    Strided rows, columns;              // prices out, (*grid, height) and (*grid, width), or absent
-    Strided start_rows, start_columns;  // prices of an earlier solve, or absent
+    Strided scores, mask;                // (*grid, height, width)
+    Strided keep, drop;                  // the same, or absent
+    Strided rows, columns;               // prices out, (*grid, height) and (*grid, width), or absent
+    Strided start_rows, start_columns;   // prices of an earlier solve, or absent
     Strided tile_objective, tile_bound;  // (*grid), float64, or absent
     Dtype dtype{};
     Score score{};
@@ -43,8 +43,8 @@ struct Job {
     Bounds column_bounds() const { return {column_least, column_most}; }
     // Whether no line must keep anything, so that an optimal mask keeps no negative score that is not forced.
     bool may_keep_nothing() const { return row_least == 0 && column_least == 0; }
-    // Whether to compute, and hand out prices, in float64: where float32 does not hold the entries exactly, or sums of
-    // scores could leave its range. masksolve.tiles.price_dtype says the same.
+    // Whether to compute, and hand out prices, in float64: where float32 does not hold the entries exactly,
+    // or sums of scores could leave its range. masksolve.tiles.price_dtype says the same.
     bool in_double() const {
         return !fits_float(dtype) || (score == Score::square ? largest * largest : largest) > 0x1p96;
     }

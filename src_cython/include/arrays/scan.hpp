@@ -25,9 +25,12 @@ std::uint64_t largest_in_run(const char* data, std::ptrdiff_t count, std::uint64
 
 // The largest of short rows, `stride` bytes apart, of up to `most_in_short_row` values side by side.
 constexpr int most_in_short_row = 16;
-std::uint16_t largest_in_rows(const char* data, std::ptrdiff_t rows, std::ptrdiff_t stride, int width, std::uint16_t least);
-std::uint32_t largest_in_rows(const char* data, std::ptrdiff_t rows, std::ptrdiff_t stride, int width, std::uint32_t least);
-std::uint64_t largest_in_rows(const char* data, std::ptrdiff_t rows, std::ptrdiff_t stride, int width, std::uint64_t least);
+std::uint16_t largest_in_rows(const char* data, std::ptrdiff_t rows, std::ptrdiff_t stride, int width,
+                              std::uint16_t least);
+std::uint32_t largest_in_rows(const char* data, std::ptrdiff_t rows, std::ptrdiff_t stride, int width,
+                              std::uint32_t least);
+std::uint64_t largest_in_rows(const char* data, std::ptrdiff_t rows, std::ptrdiff_t stride, int width,
+                              std::uint64_t least);
 
 template <typename Bits>
 inline Bits largest_bits(const char* data, std::ptrdiff_t stride, std::ptrdiff_t count) {
@@ -46,7 +49,8 @@ Bits largest_bits(const char* data, int ndim, const std::ptrdiff_t* shape, const
     if (ndim == 0) return largest_bits<Bits>(data, sizeof(Bits), 1);
     if (ndim == 1) return largest_bits<Bits>(data, strides[0], shape[0]);
     if (ndim == 2 && strides[1] == static_cast<std::ptrdiff_t>(sizeof(Bits))) {
-        if (strides[0] == strides[1] * shape[1]) return largest_bits<Bits>(data, strides[1], shape[0] * shape[1]);
+        if (strides[0] == strides[1] * shape[1])
+            return largest_bits<Bits>(data, strides[1], shape[0] * shape[1]);
         if (shape[1] <= most_in_short_row)
             return largest_in_rows(data, shape[0], strides[0], static_cast<int>(shape[1]), Bits{0});
     }

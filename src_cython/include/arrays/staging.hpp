@@ -1,10 +1,10 @@
 // Scores and masks as the kernels want them, whatever the caller's dtype, strides and rule for scores.
 //
-// Kernels know two layouts. In *rows*, the tiles of a segment stand beside each other and the entries of a tile's row
-// are neighbours. In *columns*, which groups along another axis than the last use, entry j of all groups is a row.
-// Arrays of the kernel's own type that lie so are read and written in place; others pass through buffers that stay in
-// the first-level cache. Which of the two layouts is used depends on the shape of the problem alone, so that sums are
-// the same wherever the array lies.
+// Kernels know two layouts. In *rows*, the tiles of a segment stand beside each other and the entries of a
+// tile's row are neighbours. In *columns*, which groups along another axis than the last use, entry j of all
+// groups is a row. Arrays of the kernel's own type that lie so are read and written in place; others pass
+// through buffers that stay in the first-level cache. Which of the two layouts is used depends on the shape
+// of the problem alone, so that sums are the same wherever the array lies.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +23,9 @@ struct Window {
     char* mask;
     std::ptrdiff_t down, across, step, mask_down, mask_across, mask_step;
 
-    const T* row(int tile, int i) const { return reinterpret_cast<const T*>(scores + tile * step + i * down); }
+    const T* row(int tile, int i) const {
+        return reinterpret_cast<const T*>(scores + tile * step + i * down);
+    }
     const char* mask_row(int tile, int i) const { return mask + tile * mask_step + i * mask_down; }
     char* mask_row(int tile, int i) { return mask + tile * mask_step + i * mask_down; }
 };
@@ -36,7 +38,8 @@ struct Axes {
 
 template <typename Entry, bool gather>
 void move_entries(const Axes& axes, char* strided, Entry* packed) {
-    const std::ptrdiff_t apart[3] = {static_cast<std::ptrdiff_t>(axes.length[1]) * axes.length[2], axes.length[2], 1};
+    const std::ptrdiff_t apart[3] = {static_cast<std::ptrdiff_t>(axes.length[1]) * axes.length[2],
+                                     axes.length[2], 1};
     // The caller's memory is walked through with its smallest stride in the innermost loop.
     int order[3] = {0, 1, 2};
     std::stable_sort(order, order + 3,
@@ -72,16 +75,21 @@ class Staging {
 public:
     // `beside`: the kernel also wants a segment's tiles without gaps between them.
     Staging(const Job& job, bool beside)
-        : job_(job), columns_(job.upright && job.height == 1), beside_(beside || columns_),
+        : job_(job),
+          columns_(job.upright && job.height == 1),
+          beside_(beside || columns_),
           convert_(converter<T>(job.dtype)) {}
 
-    // Squares are taken by the kernels and the certificate, each in its own precision, if T does not hold them.
-    static bool squares_later(const Job& job) { return job.score == Score::square && sizeof(T) == sizeof(float); }
+    // Squares are taken by the kernels and the certificate, each in its own precision, if T does not hold
+    // them.
+    static bool squares_later(const Job& job) {
+        return job.score == Score::square && sizeof(T) == sizeof(float);
+    }
 
     bool in_columns() const { return columns_; }
 
-    // Decides what is read and written in place. False if scores that are read in place are unfit; those that are
-    // converted are looked at by `open`.
+    // Decides what is read and written in place. False if scores that are read in place are unfit; those that
+    // are converted are looked at by `open`.
     bool begin(const Strip& strip, double& largest) {
         scores_ = axes(strip.scores.step, job_.down(), job_.across());
         mask_ = axes(strip.mask.step, job_.mask_down(), job_.mask_across());
@@ -151,7 +159,8 @@ private:
     // Reads a strip once, which brings it into the cache; false if a score is unfit.
     bool look_over(const Strip& strip, double& largest) const {
         using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;
-        const std::ptrdiff_t entry = sizeof(T), step = strip.scores.step, run = strip.count * scores_.length[2];
+        const std::ptrdiff_t entry = sizeof(T), step = strip.scores.step,
+                             run = strip.count * scores_.length[2];
         Bits bits;
         if (step == scores_.length[2] * entry) {
             const std::ptrdiff_t shape[] = {scores_.length[0], run}, strides[] = {scores_.stride[0], entry};
@@ -167,7 +176,8 @@ private:
     template <typename Bits>
     bool fits(Bits bits, double& largest) const {
         // Half precision's infinities are read as numbers from 65536 on, see convert_f16.
-        const T limit = static_cast<T>(job_.dtype == Dtype::f16 ? std::min(job_.largest, 65504.0) : job_.largest);
+        const T limit =
+            static_cast<T>(job_.dtype == Dtype::f16 ? std::min(job_.largest, 65504.0) : job_.largest);
         Bits limit_bits;
         T value;
         std::memcpy(&limit_bits, &limit, sizeof limit);
@@ -186,7 +196,8 @@ private:
         if (rows && (count == 1 || scores_.stride[1] == scores_.length[2] * bytes)) {
             if (scores_.length[0] == 1 || scores_.stride[0] == run * bytes) convert_(from, all, values_);
             else
-                for (int i = 0; i < scores_.length[0]; ++i) convert_(from + i * scores_.stride[0], run, values_ + i * run);
+                for (int i = 0; i < scores_.length[0]; ++i)
+                    convert_(from + i * scores_.stride[0], run, values_ + i * run);
         } else {
             scores_.length[1] = count;
             gather_entries(scores_, bytes, from, raw_);

@@ -1,4 +1,5 @@
-// Strips: runs of tiles beside each other along the grid's last axis, so that each array advances by one step.
+// Strips: runs of tiles beside each other along the grid's last axis, so that each array advances by one
+// step.
 #pragma once
 
 #include <algorithm>
@@ -23,16 +24,17 @@ struct Lane {
     char* operator[](std::ptrdiff_t k) const { return place == nullptr ? nullptr : place + k * step; }
 };
 
-// A segment is what is staged, solved and certified at a time: its scores, mask and prices stay in the first-level
-// cache. Sums over tiles are grouped by segments, so that they do not depend on how the tiles lie in memory.
+// A segment is what is staged, solved and certified at a time: its scores, mask and prices stay in the
+// first-level cache. Sums over tiles are grouped by segments, so that they do not depend on how the tiles lie
+// in memory.
 constexpr int most_segment_tiles = 256, segment_entries = 2048, largest_tile = 64 * 64;
 
 inline int segment_tiles(const Job& job) {
     return std::clamp(segment_entries / job.entries(), 1, most_segment_tiles);
 }
 
-// A strip is long enough for whole segments, and no longer than stays in the second-level cache between the first look
-// at its scores and their solution.
+// A strip is long enough for whole segments, and no longer than stays in the second-level cache between the
+// first look at its scores and their solution.
 constexpr int strip_entries = 1 << 15;
 
 struct Strip {
@@ -41,9 +43,9 @@ struct Strip {
     Lane scores, mask, rows, columns, start_rows, start_columns, tile_objective, tile_bound;
 };
 
-// Asks for what lies `count` tiles from the k-th on in the next strip while this strip is worked on. Called often, for
-// a few cache lines at a time: the processor waits where too many are on their way. (A plain function without results
-// is dropped by GCC 12.)
+// Asks for what lies `count` tiles from the k-th on in the next strip while this strip is worked on. Called
+// often, for a few cache lines at a time: the processor waits where too many are on their way. (A plain
+// function without results is dropped by GCC 12.)
 inline __attribute__((always_inline)) void fetch_ahead(const Job& job, const Strip& strip, std::ptrdiff_t k,
                                                        int count) {
     constexpr std::ptrdiff_t cache_line = 64, near = 8;
@@ -51,7 +53,8 @@ inline __attribute__((always_inline)) void fetch_ahead(const Job& job, const Str
     const bool in_rows = std::abs(job.across()) <= near;
     if (!in_rows && !(job.height == 1 && std::abs(strip.ahead.step) <= near)) return;
     const int runs = in_rows ? job.height : job.width;
-    const std::ptrdiff_t apart = in_rows ? job.down() : job.across(), bytes = count * std::abs(strip.ahead.step);
+    const std::ptrdiff_t apart = in_rows ? job.down() : job.across(),
+                         bytes = count * std::abs(strip.ahead.step);
     const char* first = strip.ahead[k];
     for (int i = 0; i < runs; ++i)
         for (std::ptrdiff_t b = 0; b < bytes; b += cache_line) __builtin_prefetch(first + i * apart + b);

@@ -1,9 +1,9 @@
 // Certificates of one-directional groups.
 //
-// A group whose kept entries are not below its price and whose dropped ones are not above it has no violation (at most
-// n: if it keeps fewer, its price must also be 0). These are comparisons, so nothing is rounded, and groups need not be
-// told apart: what a segment keeps is added up in one go. Only if a comparison fails are its groups looked at one by
-// one.
+// A group whose kept entries are not below its price and whose dropped ones are not above it has no violation
+// (at most n: if it keeps fewer, its price must also be 0). These are comparisons, so nothing is rounded, and
+// groups need not be told apart: what a segment keeps is added up in one go. Only if a comparison fails are
+// its groups looked at one by one.
 #pragma once
 
 #include "arrays/staging.hpp"
@@ -18,8 +18,11 @@ template <typename T>
 class GroupCertifier {
 public:
     explicit GroupCertifier(const Job& job)
-        : job_(job), columns_(job.upright), square_(Staging<T>::squares_later(job)),
-          singly_(job.tile_objective.data != nullptr || job.tile_bound.data != nullptr), rounding_(1, job.width) {}
+        : job_(job),
+          columns_(job.upright),
+          square_(Staging<T>::squares_later(job)),
+          singly_(job.tile_objective.data != nullptr || job.tile_bound.data != nullptr),
+          rounding_(1, job.width) {}
 
     // `count` groups with their prices. `Width`: the groups' length as a constant, or 0.
     template <int Width>
@@ -68,12 +71,14 @@ private:
         bool feasible = !stray, slack = false;
         for (int g = 0; g < count; ++g) feasible &= held_[g] >= job_.row_least && held_[g] <= job_.row_most;
         if (job_.row_least < job_.row_most)
-            for (int g = 0; g < count; ++g) slack |= prices[g] < 0 || (held_[g] < job_.row_most && prices[g] != 0);
+            for (int g = 0; g < count; ++g)
+                slack |= prices[g] < 0 || (held_[g] < job_.row_most && prices[g] != 0);
         verdicts.feasible &= feasible;
         return !slack;
     }
 
-    bool count_in_columns(const Window<T>& window, int count, int width, const T* prices, Verdicts& verdicts) {
+    bool count_in_columns(const Window<T>& window, int count, int width, const T* prices,
+                          Verdicts& verdicts) {
         unsigned char seen = 0;
         std::memset(held_, 0, sizeof held_);
         for (int j = 0; j < width; ++j) {
@@ -129,7 +134,8 @@ private:
             for (int j = 0; j < width; ++j) spread_[g * width + j] = prices[g];
     }
 
-    // Adds up what is kept and returns the sum of its magnitudes; `summed`: whether all entries are where they should be.
+    // Adds up what is kept and returns the sum of its magnitudes; `summed`: whether all entries are where
+    // they should be.
     template <bool Signed, bool square>
     __attribute__((noinline)) double run(const Window<T>& window, int count, int width, const T* prices,
                                          Verdicts& verdicts) {
@@ -155,8 +161,8 @@ private:
     }
 
     template <bool Signed, bool square>
-    static inline __attribute__((always_inline)) void add_run(const T* scores, const T* prices, const char* mask,
-                                                              int count, Sums& total) {
+    static inline __attribute__((always_inline)) void add_run(const T* scores, const T* prices,
+                                                              const char* mask, int count, Sums& total) {
         Sums sums = total;  // in registers: mask bytes could alias the caller's
         int k = 0;
         for (; k + lanes <= count; k += lanes) add<Signed, square>(scores + k, prices + k, mask + k, sums);
@@ -181,7 +187,8 @@ private:
             const Wide wide = widened(score), wide_kept = widened(kept);
             const WideFlags wide_chosen = WideFlags::all(std::int64_t{0}) - WideFlags::convert(mask);
             const WideFlags sign = WideFlags::all(std::numeric_limits<std::int64_t>::min());
-            sums.wide_worst = most(sums.wide_worst, bits_xor(wide * wide - widened(price), wide_chosen & sign));
+            sums.wide_worst =
+                most(sums.wide_worst, bits_xor(wide * wide - widened(price), wide_chosen & sign));
             sums.sum = sums.sum + wide_kept * wide_kept;
         } else {
             const Flags sign = Flags::all(std::numeric_limits<I>::min());
@@ -189,7 +196,8 @@ private:
             const Wide worth = widened(kept);
             sums.sum = sums.sum + worth;
             if constexpr (Signed)
-                sums.size = sums.size + bits_and_not(worth, WideFlags::all(std::numeric_limits<std::int64_t>::min()));
+                sums.size =
+                    sums.size + bits_and_not(worth, WideFlags::all(std::numeric_limits<std::int64_t>::min()));
             else sums.signs = sums.signs | as_flags(kept);
         }
     }
@@ -222,12 +230,12 @@ private:
             if (wrong > 0) violation += wrong;
         }
         violation += line_violation(price, held_[g], job_.row_bounds());
+        // Where no entry is on the wrong side of its price, none is in exact arithmetic.
+        if (violation > 0) violation += rounding_.rows * std::abs(price);
         verdicts.objective[g] = objective;
         verdicts.violation[g] = violation;
         verdicts.scale[g] = magnitude;
-        // Where no entry is on the wrong side of its price, none is in exact arithmetic.
-        const double rounded = violation > 0 ? rounding_.rows * std::abs(price) : 0;
-        verdicts.slack[g] = violation + (rounding_.sums * (magnitude + violation) + rounded);
+        verdicts.slack[g] = violation + rounding_.sums * (magnitude + violation);
     }
 };
 

@@ -14,7 +14,9 @@ template <typename T, int P>
 class LargeTileCertifier {
 public:
     explicit LargeTileCertifier(const Job& job)
-        : job_(job), m_(job.width), rounding_(job.height, job.width),
+        : job_(job),
+          m_(job.width),
+          rounding_(job.height, job.width),
           square_(Staging<T>::squares_later(job)) {}
 
     __attribute__((noinline)) void certify(const Window<T>& window, int tile, const T* u, const T* v,
@@ -38,21 +40,22 @@ public:
             sums.rows += std::abs(static_cast<double>(u[i]));
         }
         double least = std::numeric_limits<double>::infinity();
+        int worthy = 0;  // columns that keep more than zeros
         for (int j = 0; j < m_; ++j) {
-            const int here = in_column_[j];
+            const int here = static_cast<int>(in_column_[j]);
             verdicts.feasible &= here >= job_.column_least && here <= job_.column_most;
             sums.violation += line_violation(static_cast<double>(v[j]), here, job_.column_bounds());
             sums.columns += std::abs(static_cast<double>(v[j]));
+            if (magnitude_[j] == 0) continue;
             least = std::min(least, magnitude_[j]);
+            ++worthy;
         }
         verdicts.feasible &= !sums.stray;
-        const double magnitude = halve<P>(magnitude_);
+        sums.violation += rounding_.rows * sums.rows + rounding_.columns * sums.columns;
         verdicts.objective[tile] = halve<P>(kept_);
         verdicts.violation[tile] = sums.violation;
-        verdicts.scale[tile] = m_ * least;
-        verdicts.slack[tile] =
-            sums.violation + (rounding_.sums * (magnitude + sums.violation) +
-                              (rounding_.rows * sums.rows + rounding_.columns * sums.columns));
+        verdicts.scale[tile] = worthy == 0 ? 0 : worthy * least;
+        verdicts.slack[tile] = sums.violation + rounding_.sums * (halve<P>(magnitude_) + sums.violation);
     }
 
 private:
@@ -87,8 +90,8 @@ private:
     }
 
     template <bool square>
-    inline __attribute__((always_inline)) void add_columns(const T* const* scores, const char* const* mask, const T* u,
-                                                           const T* v, int at, Sums& sums) {
+    inline __attribute__((always_inline)) void add_columns(const T* const* scores, const char* const* mask,
+                                                           const T* u, const T* v, int at, Sums& sums) {
         const Bits zero_bits = Bits::all(std::int64_t{0}), ones = Bits::all(std::int64_t{1});
         const Wide zero = Wide::all(0.0);
         const Bits sign = Bits::all(std::numeric_limits<std::int64_t>::min());
@@ -119,7 +122,8 @@ private:
         kept_sum.store(kept_ + at);
         magnitude.store(magnitude_ + at);
         count.store(in_column_ + at);
-        sums.stray |= (most(seen, ones) != ones).bits() != 0 || (least(seen, zero_bits) != zero_bits).bits() != 0;
+        sums.stray |=
+            (most(seen, ones) != ones).bits() != 0 || (least(seen, zero_bits) != zero_bits).bits() != 0;
         double lane[lanes];
         violation.store(lane);
         sums.violation += halve<lanes>(lane);

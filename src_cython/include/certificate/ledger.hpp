@@ -3,18 +3,19 @@
 // For a mask that meets the bounds and any prices u, v let r = s - u - v be an entry's reduced score. Then
 //     D(u, v) - kept = sum over kept entries of max(0, -r) + sum over dropped entries of max(0, r)
 //                    + sum over lines of (max(least p, most p) - c p),
-// where a line of price p keeps c entries. No term is negative, so nothing cancels: this *violation* of optimality is
-// as exact as its own rounding, however large the scores are. Entries that are forced contribute nothing. D bounds
-// what any mask keeps, so a tile whose violation is 0 is optimal.
+// where a line of price p keeps c entries. No term is negative, so nothing cancels: this *violation* of
+// optimality is as exact as its own rounding, however large the scores are. Entries that are forced
+// contribute nothing. D bounds what any mask keeps, so a tile whose violation is 0 is optimal.
 //
-// Rounding. Let e = 2^-53. fl(u + v) differs from u + v by at most e |u + v|; subtracting that from s keeps the sign of
-// the difference and adds a relative error of e. So the true term of an entry is at most its computed one, times 1 + e,
-// plus e |u_i + v_j|; no score of a dropped entry enters, however large. A sum of k terms that are added one after the
-// other, or pairwise, has a relative error of at most k e of the sum of their magnitudes. With A the kept sum of
-// |scores|, V the computed violation, and h by w entries,
-//     true optimum <= objective + V + k e (A + V) + 2 e (w sum |u| + h sum |v|),
-// where k >= h + w covers the sums of a tile, and `sums_over_tiles` those of a segment's tiles. Beyond that, sums are
-// compensated, and the bound is rounded upwards at the end.
+// Rounding. Let e = 2^-53. fl(u + v) differs from u + v by at most e |u + v|; subtracting that from s keeps
+// the sign of the difference and adds a relative error of e. So the true term of an entry is at most its
+// computed one, times 1 + e, plus e |u_i + v_j|; no score of a dropped entry enters, however large. For h by
+// w entries the latter sum up to at most e (w sum |u| + h sum |v|), which certificates count as a part of the
+// violation V, twice for good measure. A sum of k terms that are added one after the other, or pairwise, has
+// a relative error of at most k e of the sum of their magnitudes. With A the kept sum of |scores|,
+//     true optimum <= objective + V + k e (A + V),
+// where k >= h + w covers the sums of a tile, and `sums_over_tiles` those of a segment's tiles. Beyond that,
+// sums are compensated, and the bound is rounded upwards at the end.
 #pragma once
 
 #include <algorithm>
@@ -44,23 +45,25 @@ inline double next_up(double x) { return std::nextafter(x, std::numeric_limits<d
 constexpr double unit_roundoff = 0x1p-53;
 constexpr int sums_over_tiles = 64;
 
-// The factors of the formula above: of A + V, and of sum |u| and sum |v|.
+// The factors of the formulas above: k e, and those of sum |u| and sum |v|.
 struct Rounding {
     double sums, rows, columns;
 
     Rounding(int height, int width)
-        : sums((height + width + sums_over_tiles) * unit_roundoff), rows(2 * unit_roundoff * width),
+        : sums((height + width + sums_over_tiles) * unit_roundoff),
+          rows(2 * unit_roundoff * width),
           columns(2 * unit_roundoff * height) {}
 };
 
 // What certifiers say of the tiles of a segment.
 struct Verdicts {
     alignas(64) double objective[most_segment_tiles];
-    alignas(64) double slack[most_segment_tiles];      // what the bound adds to the objective: violation and rounding
+    alignas(
+        64) double slack[most_segment_tiles];  // what the bound adds to the objective: violation and rounding
     alignas(64) double violation[most_segment_tiles];
-    alignas(64) double scale[most_segment_tiles];      // or less, if the exact number would take longer
-    bool feasible = true;                              // whether every mask meets its bounds
-    bool summed = false;                               // the sums below stand for the arrays above: every violation is 0
+    alignas(64) double scale[most_segment_tiles];  // what the violation is measured by, see scale_of
+    bool feasible = true;                          // whether every mask meets its bounds
+    bool summed = false;  // the sums below stand for the arrays above: every violation is 0
     double objective_sum = 0, slack_sum = 0;
 };
 
@@ -68,8 +71,8 @@ class Ledger {
 public:
     Ledger(const Job& job, Outcome& outcome) : outcome_(outcome), tolerance_(job.tolerance()) {}
 
-    // Whether nothing more need be known of a tile with this violation and at least this scale: it is proven, and not
-    // the worst so far.
+    // Whether nothing more need be known of a tile with this violation and at least this scale: it is proven,
+    // and not the worst so far.
     double threshold() const { return std::min(outcome_.worst_gap, tolerance_); }
 
     // Notes the tile's violation relative to its scale; whether it is proven.

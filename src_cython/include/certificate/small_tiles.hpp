@@ -17,11 +17,13 @@ public:
     using V = Vector<T, L>;
 
     explicit SmallTileCertifier(const Job& job)
-        : n_(job.row_most), at_most_(job.row_least < job.row_most), square_(Staging<T>::squares_later(job)),
+        : n_(job.row_most),
+          at_most_(job.row_least < job.row_most),
+          square_(Staging<T>::squares_later(job)),
           rounding_(M, M) {}
 
-    // The L tiles from the window's `tile`-th on, of which `count` count. The lanes of u and v, and of the answers
-    // before they are stored, are in the order of quad_of for M = 4.
+    // The L tiles from the window's `tile`-th on, of which `count` count. The lanes of u and v, and of the
+    // answers before they are stored, are in the order of quad_of for M = 4.
     void certify(const Window<T>& window, int tile, int count, const V* u, const V* v, Verdicts& verdicts) {
         if (square_) run<false, true>(window, tile, count, u, v, verdicts);
         // Most arrays have no negative scores, or many. Sums of magnitudes are the same numbers either way.
@@ -42,7 +44,8 @@ private:
     bool at_most_, square_, signed_ = false;
     Rounding rounding_;
 
-    static inline __attribute__((always_inline)) void read_scores(const Window<T>& window, int tile, V (*s)[M]) {
+    static inline __attribute__((always_inline)) void read_scores(const Window<T>& window, int tile,
+                                                                  V (*s)[M]) {
         MASKSOLVE_UNROLL
         for (int i = 0; i < M; ++i) {
             const T* row = window.row(tile, i);
@@ -78,8 +81,10 @@ private:
     static D magnitude(D x) { return (D)((Bits)x & (std::numeric_limits<std::int64_t>::max() - Bits{})); }
     static D positive(D x) { return positive_lanes<double, L / P>(x); }
 
-    // Whether all tiles that count meet the bounds; `held`: how many entries each row, then each column keeps.
-    inline __attribute__((always_inline)) bool meets_bounds(const Flags* words, int count, Flags* held) const {
+    // Whether all tiles that count meet the bounds; `held`: how many entries each row, then each column
+    // keeps.
+    inline __attribute__((always_inline)) bool meets_bounds(const Flags* words, int count,
+                                                            Flags* held) const {
         Flags columns = words[0], seen = words[0];
         MASKSOLVE_UNROLL
         for (int i = 0; i < M; ++i) {
@@ -115,12 +120,13 @@ private:
         V worth[M][M];
         Flags signs{};
         MASKSOLVE_UNROLL
-        for (int i = 0; i < M; ++i)
+        for (int i = 0; i < M; ++i) {
             MASKSOLVE_UNROLL
             for (int j = 0; j < M; ++j) {
                 worth[i][j] = (V)((Flags)s[i][j] & (Flags{} - ((words[i] >> (8 * j)) & 1)));
                 if (!Signed && !square) signs |= (Flags)worth[i][j];
             }
+        }
         if (!Signed && !square && lane_bits<I, L>(signs < 0) != 0) return false;
         D objective[P], slack[P], violation[P], scale[P];
         MASKSOLVE_UNROLL
@@ -156,16 +162,21 @@ private:
             if (at_most_)
                 for (int j = 0; j < M; ++j) violation[k] += line(price[j], held[M + j], k);
             const D* sizes = Signed ? size : sum;
-            D least = sizes[0], whole = sizes[0];
-            objective[k] = sum[0];
+            const D infinite = D{} + std::numeric_limits<double>::infinity();
+            D least = infinite, whole{}, worthy{};
+            objective[k] = D{};
             MASKSOLVE_UNROLL
-            for (int j = 1; j < M; ++j) {
+            for (int j = 0; j < M; ++j) {
                 objective[k] += sum[j];
                 whole += sizes[j];
-                least = sizes[j] < least ? sizes[j] : least;
+                const Bits keeps = sizes[j] > D{};  // more than zeros
+                const D size_or_infinite = select_lanes<double, L / P>(keeps, sizes[j], infinite);
+                least = size_or_infinite < least ? size_or_infinite : least;
+                worthy += (D)(keeps & (Bits)(D{} + 1.0));
             }
-            scale[k] = least * double(M);
-            slack[k] = violation[k] + ((whole + violation[k]) * rounding_.sums + prices * rounding_.rows);
+            violation[k] += prices * rounding_.rows;
+            scale[k] = select_lanes<double, L / P>(whole > D{}, least * worthy, D{});
+            slack[k] = violation[k] + (whole + violation[k]) * rounding_.sums;
         }
         store_wide<T, L, M == 4>(objective, verdicts.objective + tile);
         store_wide<T, L, M == 4>(slack, verdicts.slack + tile);
@@ -174,8 +185,8 @@ private:
         return true;
     }
 
-    // A line that may keep fewer: its price times as many entries as it could keep beyond those it does, if positive,
-    // or else as it could do without.
+    // A line that may keep fewer: its price times as many entries as it could keep beyond those it does, if
+    // positive, or else as it could do without.
     inline __attribute__((always_inline)) D line(D price, Flags held, int k) const {
         const D here = __builtin_convertvector(widened<std::int64_t, I, L>(held, k), D);
         return price > D{} ? price * (double(n_) - here) : (D{} - price) * here;

@@ -55,9 +55,9 @@ Number violation_of(const FlowTile<Number>& tile) {
     return violation;
 }
 
-// What a tile's violation is measured by. One huge entry must not hide mistakes elsewhere in its tile, so the columns
-// count as if each kept no more than the one that keeps least; a column that keeps nothing but zeros is left out. It
-// is never more than the kept sum of |scores|, and that itself for a group.
+// What a tile's violation is measured by. One huge entry must not hide mistakes elsewhere in its tile, so the
+// columns count as if each kept no more than the one that keeps least; a column that keeps nothing but zeros
+// is left out. It is never more than the kept sum of |scores|, and that itself for a group.
 template <typename Magnitude>
 double scale_of(int height, int width, Magnitude kept_magnitude) {
     double least = std::numeric_limits<double>::infinity(), whole = 0;
@@ -94,13 +94,12 @@ inline TileProof prove(const FlowTile<double>& tile) {
         rows += std::abs(tile.u[i]);
     }
     for (int j = 0; j < tile.width; ++j) columns += std::abs(tile.v[j]);
-    proof.violation = violation_of(tile);
+    const Rounding rounding(tile.height, tile.width);
+    proof.violation = violation_of(tile) + (rounding.rows * rows + rounding.columns * columns);
     proof.scale = scale_of(tile.height, tile.width, [&](int i, int j) {
         return tile.is_kept(i, j) ? std::abs(tile.scores[i][j]) : 0.0;
     });
-    const Rounding rounding(tile.height, tile.width);
-    proof.slack = proof.violation + (rounding.sums * (magnitude + proof.violation) +
-                                     (rounding.rows * rows + rounding.columns * columns));
+    proof.slack = proof.violation + rounding.sums * (magnitude + proof.violation);
     return proof;
 }
 

@@ -1,5 +1,5 @@
-// The exact engine for one instruction set and one type of arithmetic: included by a source file that names the set as
-// MASKSOLVE_ISA and gives the width of its registers as MASKSOLVE_VECTOR_BYTES.
+// The exact engine for one instruction set and one type of arithmetic: included by a source file that names
+// the set as MASKSOLVE_ISA and gives the width of its registers as MASKSOLVE_VECTOR_BYTES.
 #pragma once
 
 #include "drivers/groups.hpp"

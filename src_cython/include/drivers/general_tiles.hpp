@@ -1,5 +1,5 @@
-// Tiles that no kernel takes: cut by the edge, with forced entries, or left open by a kernel. Compiled once, for any
-// processor of the architecture.
+// Tiles that no kernel takes: cut by the edge, with forced entries, or left open by a kernel. Compiled once,
+// for any processor of the architecture.
 #pragma once
 
 #include <memory>
@@ -18,8 +18,8 @@ public:
     GeneralSolver(const Job& job, Outcome& outcome, Ledger& ledger);
     ~GeneralSolver();
 
-    // Solves a tile that a kernel left open, given its number in the block; mask and prices are replaced. Returns what
-    // it keeps, and what the bound adds to that.
+    // Solves a tile that a kernel left open, given its number in the block; mask and prices are replaced.
+    // Returns what it keeps, and what the bound adds to that.
     std::pair<double, double> solve_again(std::ptrdiff_t tile);
 
     // Solves all tiles of the job.
@@ -35,8 +35,8 @@ private:
     void settle(std::ptrdiff_t number, bool solved, bool again);
 };
 
-// At most n, from the optimum that keeps exactly n, given as `tile` with its prices: row prices below 0 rise to 0,
-// which empties their rows a little.
+// At most n, from the optimum that keeps exactly n, given as `tile` with its prices: row prices below 0 rise
+// to 0, which empties their rows a little.
 void shrink_tile(FlowTile<double>& tile, Outcome& outcome);
 
 }  // namespace masksolve

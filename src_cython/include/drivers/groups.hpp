@@ -12,8 +12,10 @@ template <typename T, int P, int Width>
 class GroupRun {
 public:
     GroupRun(const Job& job, Outcome&)
-        : job_(job), squared_(Staging<T>::squares_later(job)),
-          kernel_(job.row_bounds(), job.width, job.upright, squared_), certifier_(job) {}
+        : job_(job),
+          squared_(Staging<T>::squares_later(job)),
+          kernel_(job.row_bounds(), job.width, job.upright, squared_),
+          certifier_(job) {}
 
     void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window, Verdicts& verdicts) {
         alignas(64) T prices[most_segment_tiles];
@@ -36,8 +38,8 @@ private:
     Kernel kernel_;
     GroupCertifier<T> certifier_;
 
-    // The largest T that is not above the price's square: kept scores are not below it, and dropped ones are not above
-    // it unless their squares differ by less than T tells apart.
+    // The largest T that is not above the price's square: kept scores are not below it, and dropped ones are
+    // not above it unless their squares differ by less than T tells apart.
     static T square_below(T price) {
         const double square = static_cast<double>(price) * price;
         const T nearest = static_cast<T>(square);

@@ -16,8 +16,13 @@ template <typename T, int P>
 class LargeTileRun {
 public:
     LargeTileRun(const Job& job, Outcome& outcome)
-        : job_(job), outcome_(outcome), m_(job.width), at_most_(job.row_least == 0),
-          square_(Staging<T>::squares_later(job)), kernel_(job.width, job.row_most), certifier_(job) {}
+        : job_(job),
+          outcome_(outcome),
+          m_(job.width),
+          at_most_(job.row_least == 0),
+          square_(Staging<T>::squares_later(job)),
+          kernel_(job.width, job.row_most),
+          certifier_(job) {}
 
     void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window, Verdicts& verdicts) {
         for (int t = 0; t < count; ++t) {
@@ -43,8 +48,9 @@ private:
     TileKernel<T, P> kernel_;
     LargeTileCertifier<T, P> certifier_;
 
-    // The tile's scores; rows and columns beyond m are left alone. Where a line may keep fewer than n, negative scores
-    // count as 0, and are dropped in the end: their magnitude shall not round the other scores away.
+    // The tile's scores; rows and columns beyond m are left alone. Where a line may keep fewer than n,
+    // negative scores count as 0, and are dropped in the end: their magnitude shall not round the other
+    // scores away.
     void load(const Window<T>& window, int tile) {
         for (int i = 0; i < m_; ++i) {
             T* to = kernel_.s[i];
@@ -82,7 +88,8 @@ private:
             for (int i = 0; i < m_; ++i) {
                 const T* scores = window.row(tile, i);
                 std::uint64_t positive = 0;
-                for (int j = 0; j < m_; ++j) positive |= static_cast<std::uint64_t>(square_ || !(scores[j] < 0)) << j;
+                for (int j = 0; j < m_; ++j)
+                    positive |= static_cast<std::uint64_t>(square_ || !(scores[j] < 0)) << j;
                 kept[i] &= positive;
             }
         }

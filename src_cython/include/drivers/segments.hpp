@@ -1,4 +1,5 @@
-// A job segment by segment: stage, solve and certify, put the mask in place, solve again what is left open, add up.
+// A job segment by segment: stage, solve and certify, put the mask in place, solve again what is left open,
+// add up.
 #pragma once
 
 #include "arrays/staging.hpp"
@@ -18,14 +19,12 @@ inline void store_prices(const Strided& array, char* to, int count, const T* fro
         for (int k = 0; k < count; ++k) *reinterpret_cast<T*>(to + k * stride) = from[k];
 }
 
-// The tiles of a segment that the certificate does not prove, or whose gap is the largest so far. `scale` gives the
-// exact scale of a tile, of which the verdicts may hold only a part.
-template <typename T, typename Scale>
-__attribute__((noinline)) void review(const Strip& strip, std::ptrdiff_t k, int count, Verdicts& verdicts,
-                                      Ledger& ledger, GeneralSolver& general, Scale scale) {
+// Solves the tiles of a segment again that the certificate leaves open, and notes the largest gap so far.
+__attribute__((noinline)) inline void review(const Strip& strip, std::ptrdiff_t k, int count,
+                                             Verdicts& verdicts, Ledger& ledger, GeneralSolver& general) {
     for (int t = 0; t < count; ++t) {
         if (verdicts.violation[t] <= ledger.threshold() * verdicts.scale[t]) continue;
-        if (ledger.review(strip.first + k + t, verdicts.violation[t], scale(t))) continue;
+        if (ledger.review(strip.first + k + t, verdicts.violation[t], verdicts.scale[t])) continue;
         std::tie(verdicts.objective[t], verdicts.slack[t]) = general.solve_again(strip.first + k + t);
     }
 }
@@ -36,8 +35,8 @@ inline bool all_within(const Verdicts& verdicts, int count, double threshold) {
     return within;
 }
 
-// `Run` solves and certifies the `count` tiles of a window, the strip's k-th first: run.solve(strip, k, count, window,
-// verdicts).
+// `Run` solves and certifies the `count` tiles of a window, the strip's k-th first: run.solve(strip, k,
+// count, window, verdicts).
 template <typename T, typename Run>
 void run_segments(const Job& job, Outcome& outcome, Run& run, bool beside) {
     Ledger ledger(job, outcome);
@@ -64,14 +63,7 @@ void run_segments(const Job& job, Outcome& outcome, Run& run, bool beside) {
                 return;
             }
             if (!verdicts.summed && !all_within(verdicts, count, ledger.threshold()))
-                review<T>(strip, k, count, verdicts, ledger, general, [&](int t) {
-                    return scale_of(job.height, job.width, [&](int i, int j) {
-                        if (!window.mask_row(t, i)[j * window.mask_across]) return 0.0;
-                        const double entry = *reinterpret_cast<const T*>(window.scores + t * window.step +
-                                                                         i * window.down + j * window.across);
-                        return Staging<T>::squares_later(job) ? entry * entry : std::abs(entry);
-                    });
-                });
+                review(strip, k, count, verdicts, ledger, general);
             ledger.enter(strip, k, count, verdicts);
         }
     });

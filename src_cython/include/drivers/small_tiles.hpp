@@ -11,7 +11,8 @@ namespace MASKSOLVE_ISA {
 template <typename T, int M>
 class SmallTileRun {
 public:
-    SmallTileRun(const Job& job, Outcome&) : job_(job), certifier_(job), square_(Staging<T>::squares_later(job)) {}
+    SmallTileRun(const Job& job, Outcome&)
+        : job_(job), certifier_(job), square_(Staging<T>::squares_later(job)) {}
 
     void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window, Verdicts& verdicts) {
         int t = 0;
@@ -33,8 +34,8 @@ private:
     typename Kernel::Parts parts_;
 
     // Too few tiles to fill the lanes: a copy, filled up with tiles of zeros.
-    __attribute__((noinline)) void solve_rest(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window,
-                                              int first, Verdicts& verdicts) {
+    __attribute__((noinline)) void solve_rest(const Strip& strip, std::ptrdiff_t k, int count,
+                                              Window<T>& window, int first, Verdicts& verdicts) {
         alignas(64) T scores[M][L * M] = {};
         alignas(64) char mask[M][L * M] = {};
         for (int i = 0; i < M; ++i) std::memcpy(scores[i], window.row(first, i), count * M * sizeof(T));
@@ -63,7 +64,8 @@ private:
         certifier_.certify(window, first, count, u, v, verdicts);
     }
 
-    inline __attribute__((always_inline)) void solve_batch(Window<T>& window, int first, Prices* u, Prices* v) const {
+    inline __attribute__((always_inline)) void solve_batch(Window<T>& window, int first, Prices* u,
+                                                           Prices* v) const {
         Kernel kernel;
         MASKSOLVE_UNROLL
         for (int i = 0; i < M; ++i) {
@@ -90,7 +92,8 @@ private:
     }
 
     // The mask bytes of row i, a word a tile: a nibble of the code holds the bits, spread them to bytes.
-    static inline __attribute__((always_inline)) void write_row(char* to, const typename Kernel::Codes& code, int i) {
+    static inline __attribute__((always_inline)) void write_row(char* to, const typename Kernel::Codes& code,
+                                                                int i) {
         const auto bytes = (((code >> (4 * i)) & 15) * 0x00204081) & 0x01010101;
         if constexpr (M == 4) {
             store_words<Integer<T>, L>(in_order<Integer<T>, L>(bytes), to);
@@ -102,8 +105,8 @@ private:
         }
     }
 
-    __attribute__((noinline)) void write_prices(const Strip& strip, std::ptrdiff_t k, int count, const Prices* u,
-                                                const Prices* v) const {
+    __attribute__((noinline)) void write_prices(const Strip& strip, std::ptrdiff_t k, int count,
+                                                const Prices* u, const Prices* v) const {
         alignas(64) T rows[L][M], columns[L][M];
         spread(u, rows);
         spread(v, columns);

@@ -145,14 +145,16 @@ struct Search {
         for (std::uint64_t frontier = starving; frontier;) {
             const std::uint64_t reached = step(frontier, unseen_far, Add{*this});
             unseen_far &= ~reached;
-            const int room = best(reached, far_gain, [&](int other) { return far.kept[other] < far.bounds.most; });
+            const int room =
+                best(reached, far_gain, [&](int other) { return far.kept[other] < far.bounds.most; });
             if (room >= 0) {
                 apply_to(room);
                 return true;
             }
             frontier = step(reached, unseen_near, Drop{*this});
             unseen_near &= ~frontier;
-            const int rich = best(frontier, near_gain, [&](int line) { return near.kept[line] > near.bounds.least; });
+            const int rich =
+                best(frontier, near_gain, [&](int line) { return near.kept[line] > near.bounds.least; });
             if (rich >= 0) {
                 const int other = near_parent[rich];
                 flip(rich, other, false);
@@ -184,8 +186,7 @@ void add_directly(TileMask& mask, Next next) {
     Lines &rows = mask.rows, &columns = mask.columns;
     for (int rank = 0; rank < rows.size * columns.size; ++rank) {
         const int row = next(rank).row(), column = next(rank).column();
-        const bool needed =
-            rows.kept[row] < rows.bounds.least || columns.kept[column] < columns.bounds.least;
+        const bool needed = rows.kept[row] < rows.bounds.least || columns.kept[column] < columns.bounds.least;
         const bool room = rows.kept[row] < rows.bounds.most && columns.kept[column] < columns.bounds.most;
         if (needed && room && !(rows.bits[row] >> column & 1)) keep(mask, row, column);
     }

@@ -77,8 +77,8 @@ void run_rule(const Job& job, Outcome& outcome) {
     CompensatedSum objective;
     for (std::ptrdiff_t tile = job.first; tile < job.last; ++tile) {
         read_tile(job, tile, convert, work->scores);
-        const Entry<T>* ranking =
-            rank_entries(work->scores, job.height, job.width, Rule<T>::heaviest_first, work->entries, work->spare);
+        const Entry<T>* ranking = rank_entries(work->scores, job.height, job.width, Rule<T>::heaviest_first,
+                                               work->entries, work->spare);
         Rule<T>::fill(ranking, filled);
         outcome.unfilled += shortfall(filled);
         if (!complete(filled, ranking, Rule<T>::heaviest_first, work->scores)) {

@@ -1,10 +1,12 @@
-// One tile of any shape, bounds and forced entries: min-cost flow by shortest augmenting paths, over any numbers.
+// One tile of any shape, bounds and forced entries: min-cost flow by shortest augmenting paths, over any
+// numbers.
 //
-// The network: hub -> row i -> column j -> hub. An entry is an arc of capacity 1 and profit s_ij; row i and column j
-// carry between `least` and `most` units from and to the hub. Prices u, v are the rows' and columns' potentials, the
-// hub's is 0. The flow starts as the prices say (an entry flows if its reduced score s - u - v is positive, a line is
-// full if its price is positive), which is optimal but may leave nodes with more inflow than outflow; each shortest
-// path takes one unit from such a node to one that lacks it (Ahuja, Magnanti, Orlin, Network Flows, 1993, section 9.7).
+// The network: hub -> row i -> column j -> hub. An entry is an arc of capacity 1 and profit s_ij; row i and
+// column j carry between `least` and `most` units from and to the hub. Prices u, v are the rows' and columns'
+// potentials, the hub's is 0. The flow starts as the prices say (an entry flows if its reduced score s - u -
+// v is positive, a line is full if its price is positive), which is optimal but may leave nodes with more
+// inflow than outflow; each shortest path takes one unit from such a node to one that lacks it (Ahuja,
+// Magnanti, Orlin, Network Flows, 1993, section 9.7).
 #pragma once
 
 #include <algorithm>
@@ -49,8 +51,8 @@ public:
     explicit FlowSolver(FlowTile<Number>& tile)
         : tile_(tile), height_(tile.height), width_(tile.width), rows_(tile.rows), columns_(tile.columns) {}
 
-    // Prices by coordinate descent on the dual: each line in turn takes a price that is best while the others stand
-    // still. Entries without a choice play no part.
+    // Prices by coordinate descent on the dual: each line in turn takes a price that is best while the others
+    // stand still. Entries without a choice play no part.
     void descend(int rounds) {
         for (int round = 0; round < rounds; ++round) {
             for (int j = 0; j < width_; ++j)
@@ -97,10 +99,11 @@ private:
         return tile_.drop[i] >> j & 1 ? State::dropped : State::free;
     }
 
-    // The derivative of the dual along a line's price falls from `most` (or `least`, below 0) minus the number of
-    // entries above it, so the best prices lie between two order statistics.
+    // The derivative of the dual along a line's price falls from `most` (or `least`, below 0) minus the
+    // number of entries above it, so the best prices lie between two order statistics.
     template <typename Value, typename StateOf>
-    static Number best_price(int length, Bounds bounds, const Number& fallback, Value value, StateOf state_of) {
+    static Number best_price(int length, Bounds bounds, const Number& fallback, Value value,
+                             StateOf state_of) {
         Number line[longest_side];
         int free = 0, forced = 0;
         for (int k = 0; k < length; ++k) {
@@ -127,13 +130,14 @@ private:
         return has_low ? low : has_high ? high : fallback;
     }
 
-    // The middle leaves room on both sides. Where one of the two is of another order of magnitude, such as a very
-    // negative score for an entry that is not wanted, rounding would drown the other in it.
+    // The middle leaves room on both sides. Where one of the two is of another order of magnitude, such as a
+    // very negative score for an entry that is not wanted, rounding would drown the other in it.
     static Number between(const Number& low, const Number& high) {
         const Number far_low = magnitude(low), far_high = magnitude(high);
         if constexpr (std::is_floating_point_v<Number>) {
             constexpr Number comparable = 1024;
-            if (far_low <= comparable * far_high && far_high <= comparable * far_low) return low + (high - low) / 2;
+            if (far_low <= comparable * far_high && far_high <= comparable * far_low)
+                return low + (high - low) / 2;
         }
         return far_low < far_high ? low : high;
     }
@@ -205,8 +209,8 @@ private:
         }
     }
 
-    // Entries whose reduced score is 0 may flow or not: use them to bring the row to its due, in the columns that hold
-    // least so far.
+    // Entries whose reduced score is 0 may flow or not: use them to bring the row to its due, in the columns
+    // that hold least so far.
     void fill_ties(int i, std::uint64_t tied, int* in_column) {
         for (int missing = row_flow_[i] - count(tile_.kept[i]); missing > 0 && tied; --missing) {
             int best = __builtin_ctzll(tied);
@@ -224,8 +228,8 @@ private:
         return -1;
     }
 
-    // Dijkstra from every node with a surplus to the nearest one with a deficit. Costs are reduced, so not negative
-    // but for rounding, which is cut off.
+    // Dijkstra from every node with a surplus to the nearest one with a deficit. Costs are reduced, so not
+    // negative but for rounding, which is cut off.
     bool augment() {
         for (int node = 0; node < nodes(); ++node) {
             distance_[node] = open_[node] = surplus_[node] > 0 ? Number{} : infinite<Number>();
@@ -247,8 +251,8 @@ private:
         }
     }
 
-    // Over arcs that can carry one more unit, at reduced cost `cost`. A settled node's distance is at most that of
-    // `from`, so it never improves.
+    // Over arcs that can carry one more unit, at reduced cost `cost`. A settled node's distance is at most
+    // that of `from`, so it never improves.
     void relax(int from, int to, const Number& cost) {
         const Number through = distance_[from] + positive(cost);
         if (through < distance_[to]) {

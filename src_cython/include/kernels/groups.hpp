@@ -1,7 +1,7 @@
 // One-directional groups of up to P entries, one a lane: the n largest, found by their n-th largest.
 //
-// Ties at the n-th largest go to the first entries. The group's price is its n-th largest (under at most n, not below
-// 0), which proves the choice: n u + sum max(0, s - u) is what it keeps.
+// Ties at the n-th largest go to the first entries. The group's price is its n-th largest (under at most n,
+// not below 0), which proves the choice: n u + sum max(0, s - u) is what it keeps.
 #pragma once
 
 #include "arrays/staging.hpp"
@@ -30,13 +30,15 @@ public:
     GroupKernel(Bounds bounds, int width, bool columns, bool squared)
         : bounds_(bounds), width_(width), columns_(columns), squared_(squared) {}
 
-    // The `count` groups, at most L, from the window's `first` on; the price is the n-th largest, not its square.
+    // The `count` groups, at most L, from the window's `first` on; the price is the n-th largest, not its
+    // square.
     void solve(Window<T>& window, int first, int count, T* prices) const {
         Batch work;
         const bool quads = P == 4 && Width == 4 && !columns_ && count == L;
         read(window, first, count, quads, work);
         if (squared_)
-            for (int j = 0; j < width(); ++j) work.entries[j] = work.entries[j] < V{} ? -work.entries[j] : work.entries[j];
+            for (int j = 0; j < width(); ++j)
+                work.entries[j] = work.entries[j] < V{} ? -work.entries[j] : work.entries[j];
         choose(work);
         const V in_place = quads ? in_order<T, L>(work.price) : work.price;
         std::memcpy(prices, &in_place, count * sizeof(T));
@@ -101,7 +103,8 @@ private:
                 return;
             }
             for (int j = 0; j < P; j += L)
-                for (int g = 0; g < L && j + g < P; ++g) std::memcpy(&work.entries[j + g], &group[g][j], sizeof(V));
+                for (int g = 0; g < L && j + g < P; ++g)
+                    std::memcpy(&work.entries[j + g], &group[g][j], sizeof(V));
         }
         if constexpr (blocks)
             for (int j = 0; j < P; j += L) swap_blocks<L / 2, T, L>(&work.entries[j]);
@@ -141,7 +144,8 @@ private:
             const std::uint64_t bits = lane_bits<I, L>(work.kept[j]);
             char* to = window.mask + first + j * window.mask_across;
             if (count == L)
-                for (int g = 0; g < L; g += 8) std::memcpy(to + g, &mask_bytes[bits >> g & 255], L < 8 ? L : 8);
+                for (int g = 0; g < L; g += 8)
+                    std::memcpy(to + g, &mask_bytes[bits >> g & 255], L < 8 ? L : 8);
             else
                 for (int g = 0; g < count; ++g) to[g] = bits >> g & 1;
         }

@@ -5,8 +5,8 @@
 // 2. Each row keeps the n entries above its price: rows are right, columns may hold too many or too few.
 // 3. Shortest augmenting paths (Dijkstra over reduced costs, from all columns with too many to the
 //    nearest with too few, dropping and adding entries in turn) until no column holds too many.
-// Prices stay dual feasible in the sense that kept entries have s - u - v >= 0 and dropped ones <= 0, so at the end
-// they prove the mask optimal.
+// Prices stay dual feasible in the sense that kept entries have s - u - v >= 0 and dropped ones <= 0, so at
+// the end they prove the mask optimal.
 #pragma once
 
 #include <algorithm>
@@ -30,7 +30,8 @@ public:
     alignas(64) T u[P], v[P];
     std::int64_t augmentations = 0, steps = 0;
 
-    TileKernel(int m, int n) : m_(m), n_(n), valid_(m < 64 ? (std::uint64_t{1} << m) - 1 : ~std::uint64_t{0}) {
+    TileKernel(int m, int n)
+        : m_(m), n_(n), valid_(m < 64 ? (std::uint64_t{1} << m) - 1 : ~std::uint64_t{0}) {
         for (int i = 0; i < P; ++i)
             for (int j = 0; j < P; ++j) s[i][j] = -infinity;
         for (int i = 0; i < P; ++i) u[i] = v[i] = 0;
@@ -52,8 +53,8 @@ public:
     }
 
     // Turns the prices into ones that prove the mask optimal among those that keep at most n, all of them
-    // non-negative; false if there are none, and then only v is. The least v >= 0 that bounds the dropped entries
-    // leaves u largest.
+    // non-negative; false if there are none, and then only v is. The least v >= 0 that bounds the dropped
+    // entries leaves u largest.
     bool make_prices_non_negative() {
         const T low_u = *std::min_element(u, u + m_), low_v = *std::min_element(v, v + m_);
         if (low_u + low_v >= 0) {
@@ -65,13 +66,16 @@ public:
             return true;
         }
         std::fill_n(v, P, T{0});
-        for (int round = 0; round <= m_ && raise_prices(); ++round) {}
+        for (int round = 0; round <= m_ && raise_prices(); ++round) {
+        }
         return *std::min_element(u, u + m_) >= 0;
     }
 
     std::uint64_t kept(int i) const {
         if constexpr (words == 1) return static_cast<std::make_unsigned_t<I>>(kept_[0][i]);
-        else return static_cast<std::uint32_t>(kept_[0][i]) | static_cast<std::uint64_t>(static_cast<std::uint32_t>(kept_[1][i])) << 32;
+        else
+            return static_cast<std::uint32_t>(kept_[0][i]) |
+                   static_cast<std::uint64_t>(static_cast<std::uint32_t>(kept_[1][i])) << 32;
     }
 
 private:
@@ -81,22 +85,23 @@ private:
 
     int m_, n_;
     std::uint64_t valid_;
-    alignas(64) T t_[P][P];             // the transpose of s
-    alignas(64) T low_[P];              // the (n+1)-th largest of s - v in each row
-    alignas(64) I kept_[words][P];      // bit j % word_bits of kept_[j / word_bits][i]: (i, j) is kept
+    alignas(64) T t_[P][P];         // the transpose of s
+    alignas(64) T low_[P];          // the (n+1)-th largest of s - v in each row
+    alignas(64) I kept_[words][P];  // bit j % word_bits of kept_[j / word_bits][i]: (i, j) is kept
     alignas(64) I bit_[P], lane_[P];
-    alignas(64) I in_column_[P];        // kept entries of each column
+    alignas(64) I in_column_[P];  // kept entries of each column
     std::uint64_t excess_ = 0, deficit_ = 0, tied_ = 0;
 
-    // The middle, unless `low` is of another order of magnitude, such as a very negative score for an entry that is not
-    // wanted: rounding would drown the other scores in such a price.
+    // The middle, unless `low` is of another order of magnitude, such as a very negative score for an entry
+    // that is not wanted: rounding would drown the other scores in such a price.
     template <typename V>
     static inline __attribute__((always_inline)) V middle(V high, V low) {
         const V half = (high + low) * T(0.5), size = high < V{} ? -high : high, least = high - size * T(1024);
         return half > least ? half : least;
     }
 
-    // to = middle between the n-th and (n+1)-th largest over k of from[k] - other[k]; tied_: where both are equal.
+    // to = middle between the n-th and (n+1)-th largest over k of from[k] - other[k]; tied_: where both are
+    // equal.
     void price(const T (*from)[P], const T* other, T* to) {
         using V = typename Row::V;
         constexpr int L = Row::L;
@@ -165,7 +170,9 @@ private:
         std::uint64_t taken = 0;
         for (I level = held.smallest()[0]; missing > 0; ++level) {
             std::uint64_t here = (held == Mask::all(level)).bits() & tied;
-            for (; missing < __builtin_popcountll(here); here &= ~(std::uint64_t{1} << (63 - __builtin_clzll(here)))) {}
+            for (; missing < __builtin_popcountll(here);
+                 here &= ~(std::uint64_t{1} << (63 - __builtin_clzll(here)))) {
+            }
             missing -= __builtin_popcountll(here);
             taken |= here;
         }
@@ -198,7 +205,8 @@ private:
     // Dijkstra from the columns that hold too many to the nearest that holds too few. A settled node's
     // distance is never improved, because costs are not negative.
     void augment() {
-        const Row far = Row::all(infinity), zero = Row::all(0), prices_u = Row::load(u), prices_v = Row::load(v);
+        const Row far = Row::all(infinity), zero = Row::all(0), prices_u = Row::load(u),
+                  prices_v = Row::load(v);
         Row column = select(from_bits(excess_, bit_), zero, far), row = far;
         Row open_column = column, open_row = row;
         Mask row_from = Mask::all(-1), column_from = Mask::all(-1);
@@ -215,7 +223,8 @@ private:
             if (near) {
                 const int j = __builtin_ctzll(near);
                 open_column = settle(open_column, j);
-                const Row cost = most(Row::load(t_[j]) - Row::all(v[j]) - prices_u, zero) + Row::all(distance);
+                const Row cost =
+                    most(Row::load(t_[j]) - Row::all(v[j]) - prices_u, zero) + Row::all(distance);
                 const Mask better = kept_in_column(j) & (cost < row);
                 row = select(better, cost, row);
                 open_row = select(better, cost, open_row);

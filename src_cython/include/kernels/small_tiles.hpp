@@ -1,14 +1,14 @@
 // Tiles of side 2 to 4: the best mask of all, one tile a lane.
 //
-// The 90 masks of 2:4 are three ways to pair the rows, and in each pair one row keeps a half of the columns, the other
-// row the other half. Tiles with one entry to keep or drop in a line try every permutation. A mask is a code: bit
-// 4 i + j for entry (i, j).
-// The prices come from the mask that was found: complementary slackness is a system of difference
-// constraints between columns, solved by Bellman-Ford; the mask's optimality is proven if they hold.
+// The 90 masks of 2:4 are three ways to pair the rows, and in each pair one row keeps a half of the columns,
+// the other row the other half. Tiles with one entry to keep or drop in a line try every permutation. A mask
+// is a code: bit 4 i + j for entry (i, j). The prices come from the mask that was found: complementary
+// slackness is a system of difference constraints between columns, solved by Bellman-Ford; the mask's
+// optimality is proven if they hold.
 //
-// At most n: exactly n first. While the prices say that a tile gains by keeping fewer, it gives up one entry along the
-// shortest path from any column to any row that drops and adds entries in turn. The optimum is concave in the number
-// kept, so the first number from which no path gains is the best.
+// At most n: exactly n first. While the prices say that a tile gains by keeping fewer, it gives up one entry
+// along the shortest path from any column to any row that drops and adds entries in turn. The optimum is
+// concave in the number kept, so the first number from which no path gains is the best.
 #pragma once
 
 #include "vectors/simd.hpp"
@@ -51,8 +51,8 @@ public:
         price<false>();
     }
 
-    // The best mask that keeps at most n, and its prices, which are not negative. Scores below 0 count as 0, lest
-    // their magnitude drown the others, and are dropped in the end.
+    // The best mask that keeps at most n, and its prices, which are not negative. Scores below 0 count as 0,
+    // lest their magnitude drown the others, and are dropped in the end.
     inline __attribute__((always_inline)) void solve_at_most(int n, const Parts& parts) {
         V low = s[0][0];
         MASKSOLVE_UNROLL
@@ -89,7 +89,8 @@ private:
         return negative;
     }
 
-    // Where rounding hides the path that negative prices promise, they rise to 0, which costs no more than rounding.
+    // Where rounding hides the path that negative prices promise, they rise to 0, which costs no more than
+    // rounding.
     __attribute__((noinline)) void shrink(int n) {
         while (would_shrink() && give_up_one()) price<true>(n);
         for (int i = 0; i < M; ++i) u[i] = u[i] < V{} ? V{} : u[i];
@@ -118,35 +119,41 @@ private:
         const V never = V{} - std::numeric_limits<T>::infinity();
         V kept[M][M], added[M][M];
         MASKSOLVE_UNROLL
-        for (int i = 0; i < M; ++i)
+        for (int i = 0; i < M; ++i) {
             MASKSOLVE_UNROLL
             for (int j = 0; j < M; ++j) {
                 kept[i][j] = is_kept(i, j) ? s[i][j] : -never;
                 added[i][j] = is_kept(i, j) ? never : s[i][j];
             }
+        }
         Choice arc[M][M];  // from a column to another: some row drops the one and adds the other
         MASKSOLVE_UNROLL
-        for (int j = 0; j < M; ++j)
+        for (int j = 0; j < M; ++j) {
             MASKSOLVE_UNROLL
             for (int k = 0; k < M; ++k) {
                 if (j == k) continue;
                 arc[j][k] = {added[0][k] - kept[0][j], entry(0, j) | entry(0, k)};
                 MASKSOLVE_UNROLL
-                for (int i = 1; i < M; ++i) arc[j][k].offer(added[i][k] - kept[i][j], entry(i, j) | entry(i, k));
+                for (int i = 1; i < M; ++i)
+                    arc[j][k].offer(added[i][k] - kept[i][j], entry(i, j) | entry(i, k));
             }
+        }
         Choice path[M] = {};  // to each column: what it gains, and the entries that change
         MASKSOLVE_UNROLL
-        for (int round = 0; round < M - 1; ++round)
+        for (int round = 0; round < M - 1; ++round) {
             MASKSOLVE_UNROLL
-            for (int j = 0; j < M; ++j)
+            for (int j = 0; j < M; ++j) {
                 MASKSOLVE_UNROLL
                 for (int k = 0; k < M; ++k)
                     if (j != k) path[k].extend(path[j], arc[j][k]);
+            }
+        }
         Choice best{};
         MASKSOLVE_UNROLL
-        for (int j = 0; j < M; ++j)
+        for (int j = 0; j < M; ++j) {
             MASKSOLVE_UNROLL
             for (int i = 0; i < M; ++i) best.extend(path[j], Choice{V{} - kept[i][j], entry(i, j)});
+        }
         code ^= best.code;
         return lane_bits<I, L>(best.worth > V{}) != 0;
     }
@@ -158,7 +165,7 @@ private:
         if constexpr (M == 4) {
             bool first = true;
             MASKSOLVE_UNROLL
-            for (int x = 0; x < 4; ++x)
+            for (int x = 0; x < 4; ++x) {
                 MASKSOLVE_UNROLL
                 for (int y = x + 1; y < 4; ++y) {
                     const Choice upper = either(0, x, y, parts, sign);
@@ -170,6 +177,7 @@ private:
                     else best.offer(worth, upper.code | lower.code);
                     first = false;
                 }
+            }
         } else {
             constexpr int orders[6][3] = {{0, 1, 2}, {1, 0, 2}, {0, 2, 1}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
             MASKSOLVE_UNROLL
@@ -197,17 +205,19 @@ private:
         return best;
     }
 
-    // 2:4. Two rows that keep opposite halves of the columns keep every column once; every mask is two such pairs of
-    // rows. So the best pairing of the rows is the one whose pairs, each for itself, are worth most. Only what is kept
-    // is added up, lest a large negative score drown the others.
+    // 2:4. Two rows that keep opposite halves of the columns keep every column once; every mask is two such
+    // pairs of rows. So the best pairing of the rows is the one whose pairs, each for itself, are worth most.
+    // Only what is kept is added up, lest a large negative score drown the others.
     inline __attribute__((always_inline)) void choose_pairs() {
         constexpr int pairings = 3;
-        constexpr int first[pairings][2] = {{0, 2}, {0, 1}, {0, 1}}, second[pairings][2] = {{1, 3}, {2, 3}, {3, 2}};
+        constexpr int first[pairings][2] = {{0, 2}, {0, 1}, {0, 1}},
+                      second[pairings][2] = {{1, 3}, {2, 3}, {3, 2}};
         V worth[4][halves];
         MASKSOLVE_UNROLL
-        for (int i = 0; i < 4; ++i)
+        for (int i = 0; i < 4; ++i) {
             MASKSOLVE_UNROLL
             for (int h = 0; h < halves; ++h) worth[i][h] = s[i][half[h][0]] + s[i][half[h][1]];
+        }
         V best[pairings][2], total[pairings];
         MASKSOLVE_UNROLL
         for (int p = 0; p < pairings; ++p) {
@@ -217,7 +227,8 @@ private:
                 const V* other = worth[second[p][pair]];
                 best[p][pair] = one[0] + other[halves - 1];
                 MASKSOLVE_UNROLL
-                for (int h = 1; h < halves; ++h) best[p][pair] = larger(best[p][pair], one[h] + other[halves - 1 - h]);
+                for (int h = 1; h < halves; ++h)
+                    best[p][pair] = larger(best[p][pair], one[h] + other[halves - 1 - h]);
             }
             total[p] = best[p][0] + best[p][1];
         }
@@ -252,23 +263,24 @@ private:
     static V larger(const V& a, const V& b) { return a > b ? a : b; }
 
     // v_j <= v_k + (s_ij - s_ik) wherever row i keeps j and drops k; here w = -v, from w = 0 downwards. The
-    // largest prices that result are non-negative just if keeping fewer entries could not gain. `open`: rows that
-    // keep fewer than n have the price 0, so v_k >= s_ik where they drop k.
+    // largest prices that result are non-negative just if keeping fewer entries could not gain. `open`: rows
+    // that keep fewer than n have the price 0, so v_k >= s_ik where they drop k.
     template <bool open>
     inline __attribute__((always_inline)) void price(int n = 0) {
         constexpr T infinity = std::numeric_limits<T>::infinity();
         const V far = V{} + infinity;
         V kept[M][M], dropped[M][M], shift[M][M];
         MASKSOLVE_UNROLL
-        for (int i = 0; i < M; ++i)
+        for (int i = 0; i < M; ++i) {
             MASKSOLVE_UNROLL
             for (int j = 0; j < M; ++j) {
                 const Codes here = is_kept(i, j);
                 kept[i][j] = here ? s[i][j] : far;
                 dropped[i][j] = here ? -far : s[i][j];
             }
+        }
         MASKSOLVE_UNROLL
-        for (int j = 0; j < M; ++j)
+        for (int j = 0; j < M; ++j) {
             MASKSOLVE_UNROLL
             for (int k = 0; k < M; ++k) {
                 if (j == k) continue;
@@ -276,8 +288,9 @@ private:
                 MASKSOLVE_UNROLL
                 for (int i = 1; i < M; ++i) shift[j][k] = smaller(shift[j][k], kept[i][j] - dropped[i][k]);
             }
+        }
         V w[M] = {}, most_u[M];
-        if constexpr (open)
+        if constexpr (open) {
             MASKSOLVE_UNROLL
             for (int i = 0; i < M; ++i) {
                 const Codes full = row_is_full(i, n);
@@ -285,6 +298,7 @@ private:
                 MASKSOLVE_UNROLL
                 for (int k = 0; k < M; ++k) w[k] = full ? w[k] : smaller(w[k], V{} - dropped[i][k]);
             }
+        }
         MASKSOLVE_UNROLL
         for (int round = 0; round < M - 1; ++round) {
             V before[M];
@@ -295,7 +309,9 @@ private:
                 V shortest = w[k];
                 MASKSOLVE_UNROLL
                 for (int j = 0; j < M; ++j)
-                    if (j != k) shortest = smaller(shortest, !open && round == 0 ? shift[j][k] : before[j] + shift[j][k]);
+                    if (j != k)
+                        shortest =
+                            smaller(shortest, !open && round == 0 ? shift[j][k] : before[j] + shift[j][k]);
                 w[k] = shortest;
             }
         }

@@ -1,7 +1,7 @@
 // Signed integers of a fixed number of 64-bit limbs, for tiles whose scores float64 cannot tell apart.
 //
-// Every float64 is an integer times a power of two, so the scores of a tile are integers over a common one. Adding,
-// subtracting and comparing are all that shortest paths need.
+// Every float64 is an integer times a power of two, so the scores of a tile are integers over a common one.
+// Adding, subtracting and comparing are all that shortest paths need.
 #pragma once
 
 #include <cmath>
@@ -21,7 +21,8 @@ struct WideInteger {
     // value * 2^shift for an integer |value| < 2^63.
     static WideInteger shifted(std::int64_t value, int shift) {
         WideInteger x;
-        const std::uint64_t magnitude = value < 0 ? -static_cast<std::uint64_t>(value) : static_cast<std::uint64_t>(value);
+        const std::uint64_t magnitude =
+            value < 0 ? -static_cast<std::uint64_t>(value) : static_cast<std::uint64_t>(value);
         const int at = shift / 64, by = shift % 64;
         x.limb[at] = magnitude << by;
         if (by > 0 && at + 1 < Limbs) x.limb[at + 1] = magnitude >> (64 - by);

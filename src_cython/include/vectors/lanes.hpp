@@ -1,7 +1,7 @@
 // One tile or group a lane: getting contiguous quads of values into lanes and back.
 //
-// Four registers of L lanes hold L quads. A 4-by-4 transpose inside each four lanes puts element q of every quad
-// into register q; quads then stand in the order that quad_of gives.
+// Four registers of L lanes hold L quads. A 4-by-4 transpose inside each four lanes puts element q of every
+// quad into register q; quads then stand in the order that quad_of gives.
 #pragma once
 
 #include "vectors/simd.hpp"
@@ -49,8 +49,7 @@ inline void store_quads(Vector<T, L> a, Vector<T, L> b, Vector<T, L> c, Vector<T
     } else {
         transpose_quads<T, L>(x);
     }
-    for (int q = 0; q < 4; ++q)
-        *reinterpret_cast<typename VectorType<T, L>::unaligned*>(to + q * L) = x[q];
+    for (int q = 0; q < 4; ++q) *reinterpret_cast<typename VectorType<T, L>::unaligned*>(to + q * L) = x[q];
 }
 
 // Lanes in the order of their quads.

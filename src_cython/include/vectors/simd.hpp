@@ -88,7 +88,7 @@ inline Vector<T, L> widen_lanes(const From* from) {
     } else
 #endif
 #if MASKSOLVE_X86_BYTES >= 32
-    if constexpr (std::is_same_v<T, double> && std::is_same_v<From, float> && L == 4) {
+        if constexpr (std::is_same_v<T, double> && std::is_same_v<From, float> && L == 4) {
         return (Vector<T, L>)_mm256_cvtps_pd(_mm_loadu_ps(from));
     } else if constexpr (std::is_same_v<T, std::int64_t> && std::is_same_v<From, char> && L == 4) {
         return (Vector<T, L>)_mm256_cvtepi8_epi64(_mm_loadu_si32(from));
@@ -96,8 +96,8 @@ inline Vector<T, L> widen_lanes(const From* from) {
         return (Vector<T, L>)_mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
     } else
 #endif
-        return __builtin_convertvector(*reinterpret_cast<const typename VectorType<From, L>::unaligned*>(from),
-                                       Vector<T, L>);
+        return __builtin_convertvector(
+            *reinterpret_cast<const typename VectorType<From, L>::unaligned*>(from), Vector<T, L>);
 }
 
 template <typename T, int L>
@@ -118,7 +118,7 @@ inline Vector<T, L> positive_lanes(Vector<T, L> x) {
     } else
 #endif
 #if MASKSOLVE_X86_BYTES >= 32
-    if constexpr (std::is_same_v<T, double> && L == 4) {
+        if constexpr (std::is_same_v<T, double> && L == 4) {
         return (Vector<T, L>)_mm256_max_pd((__m256d)x, _mm256_setzero_pd());
     } else
 #endif
@@ -152,9 +152,7 @@ struct Pack {
         for (int k = 0; k < K; ++k)
             *reinterpret_cast<typename VectorType<T, L>::unaligned*>(to + k * L) = part[k];
     }
-    static Pack all(T value) {
-        return all(value - V{});
-    }
+    static Pack all(T value) { return all(value - V{}); }
     static Pack all(V same) {
         Pack x;
         for (int k = 0; k < K; ++k) x.part[k] = same;
@@ -188,17 +186,17 @@ private:
     }
 };
 
-// Free functions, not friends: GCC 12 forgets `#pragma GCC target` for friends and for constructors that it makes by
-// itself, and compiles them for the wrong instruction set where it does not inline them.
-#define MASKSOLVE_ELEMENTWISE(Answer, name, expression)                                                \
-    template <typename T, int P>                                                                       \
-    inline __attribute__((always_inline)) Answer name(const Pack<T, P>& a, const Pack<T, P>& b) {      \
-        Answer answer;                                                                                 \
-        for (int k = 0; k < Pack<T, P>::K; ++k) {                                                      \
-            const typename Pack<T, P>::V x = a.part[k], y = b.part[k];                                 \
-            answer.part[k] = expression;                                                               \
-        }                                                                                              \
-        return answer;                                                                                 \
+// Free functions, not friends: GCC 12 forgets `#pragma GCC target` for friends and for constructors that it
+// makes by itself, and compiles them for the wrong instruction set where it does not inline them.
+#define MASKSOLVE_ELEMENTWISE(Answer, name, expression)                                           \
+    template <typename T, int P>                                                                  \
+    inline __attribute__((always_inline)) Answer name(const Pack<T, P>& a, const Pack<T, P>& b) { \
+        Answer answer;                                                                            \
+        for (int k = 0; k < Pack<T, P>::K; ++k) {                                                 \
+            const typename Pack<T, P>::V x = a.part[k], y = b.part[k];                            \
+            answer.part[k] = expression;                                                          \
+        }                                                                                         \
+        return answer;                                                                            \
     }
 template <typename T, int P>
 struct PackTypes {
@@ -229,25 +227,25 @@ inline __attribute__((always_inline)) Pack<T, P> positive_part(Pack<T, P> a) {
 }
 
 // Bits of numbers: with sign bits, to turn or to drop signs; with lanes all ones or all zeros, to choose.
-#define MASKSOLVE_BITWISE(name, expression)                                                                        \
-    template <typename T, int P>                                                                                   \
-    inline __attribute__((always_inline)) Pack<T, P> name(Pack<T, P> a, const Pack<Integer<T>, P>& b) {             \
-        using Lanes = typename Pack<Integer<T>, P>::V;                                                             \
-        for (int k = 0; k < Pack<T, P>::K; ++k) {                                                                  \
-            const Lanes x = (Lanes)a.part[k], y = b.part[k];                                                       \
-            a.part[k] = (typename Pack<T, P>::V)(expression);                                                      \
-        }                                                                                                          \
-        return a;                                                                                                  \
+#define MASKSOLVE_BITWISE(name, expression)                                                             \
+    template <typename T, int P>                                                                        \
+    inline __attribute__((always_inline)) Pack<T, P> name(Pack<T, P> a, const Pack<Integer<T>, P>& b) { \
+        using Lanes = typename Pack<Integer<T>, P>::V;                                                  \
+        for (int k = 0; k < Pack<T, P>::K; ++k) {                                                       \
+            const Lanes x = (Lanes)a.part[k], y = b.part[k];                                            \
+            a.part[k] = (typename Pack<T, P>::V)(expression);                                           \
+        }                                                                                               \
+        return a;                                                                                       \
     }
-MASKSOLVE_BITWISE(bits_and, x & y)
+MASKSOLVE_BITWISE(bits_and, x& y)
 MASKSOLVE_BITWISE(bits_and_not, x & ~y)
 MASKSOLVE_BITWISE(bits_or, x | y)
 MASKSOLVE_BITWISE(bits_xor, x ^ y)
 #undef MASKSOLVE_BITWISE
 
 template <typename T, int P>
-inline __attribute__((always_inline)) Pack<T, P> select(const Pack<Integer<T>, P>& mask, const Pack<T, P>& yes,
-                                                        const Pack<T, P>& no) {
+inline __attribute__((always_inline)) Pack<T, P> select(const Pack<Integer<T>, P>& mask,
+                                                        const Pack<T, P>& yes, const Pack<T, P>& no) {
     Pack<T, P> x;
     for (int k = 0; k < Pack<T, P>::K; ++k)
         x.part[k] = select_lanes<T, Pack<T, P>::L>(mask.part[k], yes.part[k], no.part[k]);
@@ -262,7 +260,8 @@ inline void mix(Vector<T, L>& a, Vector<T, L>& b, Vector<Integer<T>, L> first, V
     b = shuffle<T, L>(x, y, second);
 }
 
-// The last two rounds of swap_blocks at once, by instructions that interleave: x86 swaps single 4-byte lanes in two.
+// The last two rounds of swap_blocks at once, by instructions that interleave: x86 swaps single 4-byte lanes
+// in two.
 template <typename T, int L, int S>
 inline void transpose_fours(Vector<T, L>* row) {
     Vector<Integer<T>, L> low, high, low_half, high_half;

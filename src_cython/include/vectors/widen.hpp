@@ -1,4 +1,5 @@
-// Registers of float32 as registers of float64: sums of a certificate run in float64 whatever the kernel computes in.
+// Registers of float32 as registers of float64: sums of a certificate run in float64 whatever the kernel
+// computes in.
 #pragma once
 
 #include "vectors/lanes.hpp"
@@ -16,7 +17,8 @@ using Doubles = Vector<double, L / parts<T>>;
 template <typename T, int L>
 using Longs = Vector<std::int64_t, L / parts<T>>;
 
-// Part `k` of the lanes, widened. The first forms are single instructions that GCC 12 does not find by itself.
+// Part `k` of the lanes, widened. The first forms are single instructions that GCC 12 does not find by
+// itself.
 template <typename Wide, typename T, int L>
 inline __attribute__((always_inline)) Vector<Wide, L / parts<T>> widened(Vector<T, L> x, int k) {
     if constexpr (sizeof(T) == sizeof(double)) {
@@ -26,12 +28,14 @@ inline __attribute__((always_inline)) Vector<Wide, L / parts<T>> widened(Vector<
         std::memcpy(half, &x, sizeof half);
         const Vector<T, L / 2> part = k ? half[1] : half[0];
 #if MASKSOLVE_X86_BYTES >= 64
-        if constexpr (L == 16 && std::is_same_v<T, float>) return (Vector<Wide, 8>)_mm512_cvtps_pd((__m256)part);
+        if constexpr (L == 16 && std::is_same_v<T, float>)
+            return (Vector<Wide, 8>)_mm512_cvtps_pd((__m256)part);
         else if constexpr (L == 16) return (Vector<Wide, 8>)_mm512_cvtepi32_epi64((__m256i)part);
         else
 #endif
 #if MASKSOLVE_X86_BYTES >= 32
-        if constexpr (L == 8 && std::is_same_v<T, float>) return (Vector<Wide, 4>)_mm256_cvtps_pd((__m128)part);
+            if constexpr (L == 8 && std::is_same_v<T, float>)
+            return (Vector<Wide, 4>)_mm256_cvtps_pd((__m128)part);
         else if constexpr (L == 8) return (Vector<Wide, 4>)_mm256_cvtepi32_epi64((__m128i)part);
         else
 #endif
