@@ -15,7 +15,7 @@ from .backends.finishing import solve_exactly
 from .certificate import Proofs, feasible, price, prove, settle, tolerance_of
 from .errors import BackendFailedError
 from .layout import Block, Chunk
-from .problem import dtype_name
+from .problem import dtype_name, is_real
 from .rounding import upper_sum
 from .types import Prices
 
@@ -56,8 +56,6 @@ def _answer(backend: ChunkBackend, chunk: Chunk) -> tuple[Any, Prices | None, Ma
     """Ask a backend for masks, and check that they are masks of the chunk's tiles."""
     answer = backend.solve_chunk(chunk)
     mask, prices, counts, *_ = (*answer, None, {}) if isinstance(answer, tuple) else (answer, None, {})
-    if isinstance(prices, tuple) and not isinstance(prices, Prices):
-        prices = Prices(*prices)
     shape, dtype = getattr(mask, "shape", None), getattr(mask, "dtype", None)
     if (
         shape is None
@@ -69,7 +67,26 @@ def _answer(backend: ChunkBackend, chunk: Chunk) -> tuple[Any, Prices | None, Ma
             f"backend '{backend.name}' must return masks of bool and shape {tuple(chunk.scores.shape)}, got "
             f"{type(mask).__name__ if dtype is None else dtype} of shape {shape}"
         )
-    return mask, prices, counts or {}
+    return mask, _prices_of(backend, chunk, prices), counts or {}
+
+
+def _prices_of(backend: ChunkBackend, chunk: Chunk, prices: Any) -> Prices | None:
+    """Check that a backend's prices are some, or none; whether they prove anything is seen later."""
+    if prices is None:
+        return None
+    tiles, height, width = chunk.scores.shape
+    parts = tuple(prices) if isinstance(prices, (tuple, list)) else ()
+    good = len(parts) == 2 and all(
+        (part is None and length == width)
+        or (tuple(getattr(part, "shape", ())) == (tiles, length) and is_real(dtype_name(part)))
+        for part, length in zip(parts, (height, width), strict=False)
+    )
+    if not good or parts[0] is None:
+        raise BackendFailedError(
+            f"backend '{backend.name}' must return prices of shapes {(tiles, height)} and {(tiles, width)} "
+            f"with its masks, or none"
+        )
+    return Prices(*parts)
 
 
 @dataclass(frozen=True)

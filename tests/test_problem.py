@@ -98,16 +98,22 @@ def test_scan_of_unaligned_memory() -> None:
 def test_scores_stay_where_they_are(dtype: npt.DTypeLike) -> None:
     array = np.ones((8, 8), dtype).T[::-1]
     array.flags.writeable = False
-    problem = MaskProblem.check(array, "2:4-T")
+    problem = MaskProblem.of(array, "2:4-T")
     assert problem.scores.dtype == dtype
     assert problem.scores.strides == array.strides
     assert np.shares_memory(problem.scores, array)
-    assert problem.largest == 1.0
+    assert problem.largest >= 1.0
+    assert not problem.checked
+    read = problem.read()
+    assert np.shares_memory(read.scores, array)
+    assert read.checked
+    assert read.read() is read
+    assert np.dtype(dtype).kind not in "fV" or read.largest == 1.0
 
 
 def test_foreign_byte_order_is_converted() -> None:
     array = np.arange(16).astype(">i4").reshape(4, 4)
-    problem = MaskProblem.check(array, "2:4-T")
+    problem = MaskProblem.of(array, "2:4-T")
     assert problem.scores.dtype == np.int32
     assert problem.scores.dtype.isnative
     assert np.array_equal(problem.scores, array)
@@ -115,20 +121,20 @@ def test_foreign_byte_order_is_converted() -> None:
 
 def test_forced_choices_are_broadcast_without_a_copy() -> None:
     row = np.array([True, False, False, False])
-    problem = MaskProblem.check(np.zeros((2, 8, 4)), "2:4-T", keep=row, drop=[[[False]]])
+    problem = MaskProblem.of(np.zeros((2, 8, 4)), "2:4-T", keep=row, drop=[[[False]]])
     assert problem.keep is not None
     assert problem.drop is not None
     assert problem.keep.shape == problem.drop.shape == (2, 8, 4)
     assert np.shares_memory(problem.keep, row)
     assert problem.keep[1, 5].tolist() == row.tolist()
-    assert MaskProblem.check(np.zeros((4, 4)), "2:4").keep is None
+    assert MaskProblem.of(np.zeros((4, 4)), "2:4").keep is None
 
 
 def test_dense_tail_may_be_kept_and_left() -> None:
     keep = np.arange(5) == 4
-    assert MaskProblem.check(np.zeros((4, 5)), "2:4 dense", keep=keep).keep is not None
-    assert MaskProblem.check(np.zeros((4, 5)), "2:4 dense", drop=np.arange(5) == 3).drop is not None
-    assert MaskProblem.check(np.zeros((5, 4)), "2:4 dense", drop=np.arange(5)[:, None] == 4).drop is not None
+    assert MaskProblem.of(np.zeros((4, 5)), "2:4 dense", keep=keep).keep is not None
+    assert MaskProblem.of(np.zeros((4, 5)), "2:4 dense", drop=np.arange(5) == 3).drop is not None
+    assert MaskProblem.of(np.zeros((5, 4)), "2:4 dense", drop=np.arange(5)[:, None] == 4).drop is not None
 
 
 def test_what_may_be_a_score() -> None:
@@ -172,4 +178,4 @@ def test_check_shape_is_the_definition(shape: list[int], m: int, axis: int) -> N
         refusal = str(error)
     exists = -len(shape) <= axis < len(shape)
     assert bool(refusal) == (not exists or shape[axis] % m != 0)
-    assert ("does not exist" in refusal) == (not exists)
+    assert ("has no axis" in refusal) == (not exists)

@@ -12,9 +12,12 @@ import oracles
 import pytest
 
 import masksolve as ms
-from masksolve.backends.batched import Tiles, certify, feasible, solve_tiles
+from masksolve.backends.batched import Tiles, solve_tiles
 from masksolve.backends.batched import frame as frames
+from masksolve.certificate import feasible, prove
+from masksolve.layout import Chunk
 from masksolve.testing import FAMILIES
+from masksolve.types import Prices
 
 NAMESPACES = ["numpy", "torch", "strict-device"]
 """The last one refuses to mix devices. JAX compiles every operation for every shape, so it has its own
@@ -64,8 +67,9 @@ def run(namespace, scores, row_bounds, column_bounds, keep=None, drop=None, **op
         tiles = Tiles(arrays[0], row_bounds, column_bounds, *arrays[1:])
         answer = solve_tiles(xp, tiles, **options)
     with doubles(namespace):
-        objective, bound = certify(xp, tiles, answer.mask, answer.rows, answer.columns)
-        good = feasible(xp, tiles, answer.mask)
+        chunk = Chunk(tiles.scores, tiles.keep, tiles.drop, row_bounds, column_bounds, range(len(scores)))
+        objective, bound, *_ = prove(xp, chunk, answer.mask, Prices(answer.rows, answer.columns))
+        good = feasible(xp, chunk, answer.mask)
     for result in (*answer[:4], objective, bound, good):
         assert ours.is_ours(result)
     answer = answer._replace(**{name: ours.read(getattr(answer, name)) for name in answer._fields[:4]})
@@ -92,7 +96,7 @@ def check(namespace, scores, row_bounds, column_bounds, *, best, keep=None, drop
         allowed = ROUNDING[kind] * scale + 4 * mask.size * DENORMAL[kind]
         assert abs(kept - optimum) <= allowed, f"tile {tile} keeps {kept}, its optimum is {optimum}"
         assert abs(objective[tile] - kept) <= 1e-13 * scale
-        assert optimum - 1e-13 * scale <= bound[tile] <= optimum + allowed, f"tile {tile}"
+        assert optimum <= bound[tile] <= optimum + allowed, f"tile {tile}"
     return answer
 
 
@@ -318,57 +322,6 @@ def test_long_lines():
         pattern = ms.Pattern.parse(text)
         row_bounds, column_bounds, _ = bounds(pattern)
         check("numpy", scores, row_bounds, column_bounds, best=engine(scores, pattern))
-
-
-@pytest.mark.parametrize("namespace", NAMESPACES)
-@pytest.mark.parametrize("name", ["square", "ranges", "cut right", "group"])
-def test_certificate_formula(namespace, name):
-    """Against sums written out entry by entry, for a mask and prices that no solver made."""
-    (row_least, row_most), (column_least, column_most), shape = SHAPES[name]
-    scores, keep, drop = forced_case(shape, tiles=3)
-    rng = np.random.default_rng(0)
-    mask, rows, columns = rng.random(scores.shape) < 0.5, rng.standard_normal(scores.shape[:2]), None
-    columns = rng.standard_normal((3, shape[1]))
-    ours = library(namespace)
-    arrays = [ours.make(values) for values in (scores, keep, drop, mask, rows, columns)]
-    tiles = Tiles(arrays[0], (row_least, row_most), (column_least, column_most), *arrays[1:3])
-    found = [
-        ours.read(part) for part in certify(array_api_compat.array_namespace(arrays[0]), tiles, *arrays[3:])
-    ]
-    for tile in range(3):
-        total = math.fsum(max(row_least * u, row_most * u) for u in rows[tile])
-        total += math.fsum(max(column_least * v, column_most * v) for v in columns[tile])
-        for i, j in np.ndindex(shape):
-            reduced = scores[tile, i, j] - rows[tile, i] - columns[tile, j]
-            total += 0.0 if drop[tile, i, j] else reduced if keep[tile, i, j] else max(0.0, reduced)
-        assert found[0][tile] == pytest.approx(oracles.value(scores[tile], mask[tile]), abs=1e-12)
-        assert found[1][tile] == pytest.approx(total, abs=1e-12)
-
-
-@pytest.mark.parametrize("price", [math.inf, -math.inf, math.nan])
-def test_prices_that_are_not_finite_prove_nothing(price):
-    scores = np.ones((2, 2, 2))
-    rows = np.array([[0.0, 0.0], [price, 0.0]])
-    mask = np.tile(np.eye(2, dtype=bool), (2, 1, 1))
-    _, bound = certify(np, Tiles(scores, (0, 1), (1, 1)), mask, rows, np.ones((2, 2)))
-    assert bound.tolist() == [2.0, math.inf]
-
-
-def test_certify_wants_float64():
-    xp = pytest.importorskip("jax.numpy")
-    tiles = Tiles(xp.ones((1, 2, 2)), (1, 1), (1, 1))
-    with pytest.raises(TypeError, match="certify needs float64"):
-        certify(xp, tiles, xp.ones((1, 2, 2), dtype=bool), xp.ones((1, 2)), xp.ones((1, 2)))
-
-
-def test_feasible_sees_every_fault():
-    mask = np.tile(np.eye(3, dtype=bool), (5, 1, 1))
-    mask[1, 0] = False  # row and column keep too few
-    mask[2, 0] = True  # too many
-    keep, drop = np.zeros_like(mask), np.zeros_like(mask)
-    keep[3, 0, 1] = drop[4, 0, 0] = True
-    assert feasible(np, Tiles(mask * 1.0, (1, 1), (1, 1), keep, drop), mask).tolist() == [True] + [False] * 4
-    assert feasible(np, Tiles(mask * 1.0, (0, 1), (0, 1)), mask).tolist() == [True, True, False, True, True]
 
 
 @pytest.mark.parametrize(

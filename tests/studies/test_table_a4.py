@@ -3,15 +3,15 @@
 import itertools
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from places import ROOT
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
-sys.path.append(str(Path(__file__).parents[1]))  # behind the installed masksolve
+sys.path.append(str(ROOT))  # behind the installed masksolve
 
 from torch.nn.utils import parametrize  # noqa: E402
 

@@ -53,3 +53,24 @@ def problems(draw, **options):
     """``(pattern, scores)``; the options are those of ``patterns``."""
     pattern = draw(patterns(**options))
     return pattern, draw(scores(draw(shapes(pattern))))
+
+
+@st.composite
+def laid_patterns(draw):
+    """``(pattern, shape)``: any pattern with m up to 5 on a shape of up to four axes, empty ones included."""
+    transposable = draw(st.booleans())
+    ndim = draw(st.integers(2 if transposable else 1, 4))
+    m = draw(st.integers(1, 5))
+    pattern = Pattern(
+        draw(st.integers(1, m)),
+        m,
+        transposable=transposable,
+        constraint=draw(st.sampled_from(["exact", "at_most"])),
+        axis=-1 if transposable else draw(st.integers(-ndim, ndim - 1)),
+        remainder=draw(st.sampled_from(["error", "pad", "dense"])),
+    )
+    shape = [draw(st.integers(0, 3)) for _ in range(ndim)]
+    for axis in (-2, -1) if transposable else (pattern.axis,):
+        whole = m * draw(st.integers(0, 3))
+        shape[axis] = whole if pattern.remainder == "error" else whole + draw(st.integers(0, m - 1))
+    return pattern, tuple(shape)

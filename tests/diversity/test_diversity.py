@@ -4,17 +4,18 @@ import dataclasses
 import doctest
 import itertools
 import math
-from pathlib import Path
+import tracemalloc
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from places import ROOT
 
 import masksolve as ms
 from masksolve.diversity import count, log2
 from masksolve.diversity import counting as matrices
-from masksolve.execution import Control
+from masksolve.execution import Execution
 
 
 def test_tiles_multiply_over_shape_and_batch():
@@ -190,7 +191,7 @@ def test_threads_and_progress(pattern, monkeypatch):
 
 @pytest.mark.parametrize(("q", "m"), [(5, 8), (6, 10), (7, 9), (9, 11)])
 def test_any_root_of_larger_order_gives_the_same_count(q, m):
-    assert matrices.count_by_sum(matrices.Sum(m, 4, q), Control()) == matrices.bounded(m, m, (4, 4), (4, 4))
+    assert matrices.count_by_sum(matrices.Sum(m, 4, q), Execution()) == matrices.bounded(m, m, (4, 4), (4, 4))
 
 
 @pytest.mark.parametrize(
@@ -217,6 +218,25 @@ def test_bad_input(arguments, error, message):
         count(**({"pattern": "2:4-T", "shape": (4, 4)} | arguments))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "shape", "bits"),
+    [
+        ("1:2", (1 << 22, 1 << 22), 2.0**43),
+        ("1:2-T pad", (1 << 40, 1 << 40), 2.0**78),
+        ("2:4", (1 << 70, 4), math.log2(6) * 2.0**70),
+        ("1:2 axis=0", (2, 3, 1 << 62), 3 * 2.0**62),
+    ],
+)
+def test_no_shape_is_too_large(pattern, shape, bits):
+    """Masks of these shapes would fit no memory, so none is made to learn where tiles lie."""
+    tracemalloc.start()
+    found = log2(pattern, shape)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == pytest.approx(bits, rel=1e-12)
+    assert peak < 1 << 20
+
+
 def test_the_estimate_is_for_transposable_patterns():
     with pytest.raises(ValueError, match="transposable pattern, got '2:4'"):
         log2("2:4", (4, 4), method="estimate")
@@ -225,7 +245,7 @@ def test_the_estimate_is_for_transposable_patterns():
 
 
 def test_examples_of_the_page():
-    page = Path(__file__).parents[1] / "docs" / "diversity.md"
+    page = ROOT / "docs" / "diversity.md"
     outcome = doctest.testfile(str(page), module_relative=False)
     assert outcome.attempted
     assert not outcome.failed

@@ -2,13 +2,13 @@
 
 import doctest
 import math
-from pathlib import Path
 
 import hypothesis.strategies as st
 import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from places import ROOT
 
 import masksolve as ms
 from masksolve.hardware import cutlass_metadata
@@ -341,7 +341,7 @@ def test_hardware_layout_refuses_what_does_not_fit(pattern, dtype, shape, messag
 
 
 def test_examples_of_the_page():
-    page = Path(__file__).parents[1] / "docs" / "packing.md"
+    page = ROOT / "docs" / "packing.md"
     outcome = doctest.testfile(str(page), module_relative=False)
     assert outcome.attempted
     assert not outcome.failed

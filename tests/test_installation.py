@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import masksolve as ms
+from masksolve import installation
 from masksolve._ext.exact import instruction_sets
 from masksolve.backends.exact import VARIABLE
 
@@ -67,7 +68,7 @@ def test_an_environment_that_cannot_be_obeyed_is_shown(monkeypatch, capsys):
 
 
 def test_missing_packages_are_shown(monkeypatch, capsys):
-    monkeypatch.setattr(ms.config, "_PACKAGES", ("numpy", "no-such-package"))
+    monkeypatch.setattr(installation, "_PACKAGES", ("numpy", "no-such-package"))
     assert config()["packages"] == {"numpy": np.__version__, "no-such-package": None}
     ms.show_config()
     assert "no-such-package not installed" in capsys.readouterr().out

@@ -15,9 +15,13 @@ denormal, which every entry may add to the bound a few times.
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
+import exactly
 import numpy as np
 import oracles
+
+from masksolve import Status
 
 _EPSILON_SINGLE = 2.0**-21
 _EPSILON_DOUBLE = 1e-9
@@ -105,3 +109,58 @@ def _magnitude(scores):
 def _tile_allowance(tile):
     lines = sum(np.atleast_2d(tile).shape)
     return lines * epsilon(tile.dtype) * float(np.abs(tile.astype(np.float64)).max())
+
+
+def assert_proven(result, scores, *, tolerance=None, score="value", keep=None, drop=None):
+    """The result is OPTIMAL, and that is true of every tile, in rational arithmetic.
+
+    No bound, whether of a tile or of the whole array, is below the optimum, not by the last bit; a tile keeps
+    its optimum to ``tolerance``, relative to its own kept sum of magnitudes (by default what
+    ``Status.OPTIMAL`` promises for the dtype).
+    """
+    scores = np.asarray(scores)
+    assert result.status is Status.OPTIMAL, f"{result!r}, {dict(result.stats)}"
+    best = assert_bounded(result, scores, score=score, keep=keep, drop=drop)
+    if tolerance is None:
+        tolerance = 1e-6 if _fits_single(scores.dtype) and score != "square" else 1e-12
+    kept = exactly.kept(scores, result.mask, result.pattern, score)
+    scale = exactly.kept(scores, result.mask, result.pattern, "square" if score == "square" else "magnitude")
+    for number, (worth, most, size) in enumerate(zip(kept, best, scale, strict=True)):
+        assert most - worth <= Fraction(tolerance) * size, (
+            f"tile {number} keeps {float(worth)}, its optimum is {float(most)}, and it is called OPTIMAL"
+        )
+    allowed = tolerance * float(sum(scale)) + _SUMMATION * math.fsum(map(float, scale))
+    assert result.bound - result.objective <= allowed, f"the bound leaves a gap of {result.gap}"
+
+
+def assert_bounded(result, scores, *, score="value", keep=None, drop=None):
+    """The mask is feasible, sums are true, no bound is below an optimum; return the tiles' optima."""
+    assert result.mask.shape == scores.shape, f"the mask has shape {result.mask.shape}"
+    assert_feasible(result.mask, result.pattern, keep=keep, drop=drop)
+    best = exactly.optima(scores, result.pattern, keep, drop, score)
+    kept = exactly.kept(scores, result.mask, result.pattern, score)
+    rest = exactly.tails(scores, result.pattern, score)
+    size = sum(abs(worth) for worth in exactly.fractions(scores, score)[result.mask])
+    assert abs(Fraction(result.objective) - sum(kept) - rest) <= Fraction(_SUMMATION) * size, (
+        "wrong objective"
+    )
+    if result.bound == math.inf:
+        return best
+    assert Fraction(result.bound) >= sum(best) + rest, (
+        f"the bound is {float(sum(best) + rest - Fraction(result.bound))} below the optimum"
+    )
+    if result.tiles is not None:
+        objectives, bounds = (np.asarray(part).ravel().tolist() for part in result.tiles)
+        assert len(bounds) == len(best)
+        exact = np.abs(exactly.fractions(scores, score))
+        sizes = [
+            exact[place][result.mask[place]].ravel()
+            for place, _, _ in oracles.tiles(scores.shape, result.pattern)
+        ]
+        for number, (worth, most) in enumerate(zip(kept, best, strict=True)):
+            assert Fraction(bounds[number]) >= most, f"the bound of tile {number} is below its optimum"
+            size = sum(sizes[number], start=Fraction(0))
+            assert abs(Fraction(objectives[number]) - worth) <= Fraction(_SUMMATION) * size, (
+                f"the objective of tile {number} is not what it keeps"
+            )
+    return best

@@ -2,11 +2,11 @@
 
 import doctest
 import re
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
-PAGE = Path(__file__).parents[1] / "docs" / "frameworks.md"
+PAGE = ROOT / "docs" / "frameworks.md"
 SECTIONS = {text.partition("\n")[0]: text for text in PAGE.read_text().split("\n## ") if ">>> " in text}
 
 

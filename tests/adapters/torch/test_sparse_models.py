@@ -4,9 +4,9 @@ import copy
 import doctest
 import io
 import pickle
-from pathlib import Path
 
 import pytest
+from places import ROOT
 
 import masksolve as ms
 
@@ -288,7 +288,7 @@ def test_two_sparsifiers_share_a_model():
 
 
 def test_the_documentation_runs(monkeypatch, tmp_path):
-    page = Path(__file__).parents[1] / "docs" / "sparse_training.md"
+    page = ROOT / "docs" / "sparse_training.md"
     monkeypatch.chdir(tmp_path)
     outcome = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
     assert outcome.attempted > 30
