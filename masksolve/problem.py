@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -276,19 +277,24 @@ def check_prices(name: str, value: object, tiling: Tiling) -> Prices:
     if not isinstance(value, (tuple, list)) or len(value) != 2:
         raise TypeError(f"{name} must be Prices or a pair (rows, columns), got {type(value).__name__}")
     rows, columns = value
-    lines, across = tiling.lines
-    expected = [(tiling.tiles, lines), (tiling.tiles, across) if across else None]
     parts = [
         _price_array(f"{name}.rows", rows),
         None if columns is None else _price_array(f"{name}.columns", columns),
     ]
-    shapes = [None if part is None else part.shape for part in parts]
+    check_price_shapes(name, parts, tiling)
+    return Prices(*parts)
+
+
+def check_price_shapes(name: str, parts: Sequence[Any | None], tiling: Tiling) -> None:
+    """Refuse prices that are not shaped for the tiles of ``tiling``."""
+    lines, across = tiling.lines
+    expected = [(tiling.tiles, lines), (tiling.tiles, across) if across else None]
+    shapes = [None if part is None else tuple(part.shape) for part in parts]
     if shapes != expected:
         raise ValueError(
             f"{name} must be (rows, columns) of shapes {expected} for pattern '{tiling.pattern}' on "
             f"{tiling.shape}, got {shapes}"
         )
-    return Prices(*parts)
 
 
 def _price_array(name: str, value: Any) -> FloatArray:

@@ -20,12 +20,12 @@ from .certifying import certified
 from .errors import BackendFailedError, InfeasibleError, TimeLimitError
 from .execution import Execution, Interruption, Task, catching
 from .fixed import fill
-from .frameworks import Framework, framework_of, to_numpy
+from .frameworks import Framework, device_of, framework_of, to_numpy
 from .layout import Block
 from .layout.device import DeviceLayout
 from .layout.host import HostLayout
 from .pattern import Pattern
-from .problem import MaskProblem, UnfitScoresError, check_prices
+from .problem import MaskProblem, UnfitScoresError, check_price_shapes, check_prices, check_real
 from .result import MaskResult, SolveInterrupted, Status, TileSums
 from .rounding import upper_sum
 from .types import Prices
@@ -181,8 +181,21 @@ def _starting_prices(warm_start: Any, problem: MaskProblem) -> Prices | None:
     if problem.framework is not None and all(
         x is None or framework_of(x) is problem.framework for x in prices
     ):
-        return Prices(*prices)  # they are looked at where they are
+        return _prices_there(prices, problem)
     return check_prices("warm_start", tuple(to_numpy("warm_start", part) for part in prices), problem.tiling)
+
+
+def _prices_there(prices: Any, problem: MaskProblem) -> Prices:
+    """Check prices that lie where the problem is, without copying them."""
+    if len(prices) != 2:
+        raise TypeError(f"warm_start must be Prices or a pair (rows, columns), got {len(prices)} arrays")
+    check_price_shapes("warm_start", prices, problem.tiling)
+    for part in prices:
+        if part is not None:
+            check_real("warm_start", part)
+            if not bool(problem.xp.all(problem.xp.isfinite(part))):
+                raise ValueError("warm_start must be finite")
+    return Prices(*prices)
 
 
 def _buffer(out: Any, scores: Any, problem: MaskProblem) -> npt.NDArray[np.bool_] | None:
@@ -197,6 +210,8 @@ def _buffer(out: Any, scores: Any, problem: MaskProblem) -> npt.NDArray[np.bool_
     if str(out.dtype).rpartition(".")[2] != "bool":
         raise TypeError(f"out must be boolean, got dtype {out.dtype}")
     if problem.framework is not None:
+        if framework_of(out) is not problem.framework or device_of(out) != device_of(problem.scores):
+            raise ValueError(f"out must be on the device of scores, {device_of(problem.scores)}")
         return None
     array: Any = to_numpy("out", out)
     if not isinstance(array, np.ndarray) or not array.flags.writeable or not _is_view(array, out):

@@ -18,6 +18,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ..layout import Chunk
 from ..types import Bounds, Prices
 
@@ -35,7 +37,7 @@ class Proofs(NamedTuple):
     bound
         No mask keeps more, rounding included.
     violation
-        D(u, v) less the kept sum, without what is allowed for rounding; 0 is a perfect proof.
+        D(u, v) less the kept sum, and what the size of the prices lets rounding hide; 0 is a perfect proof.
     scale
         What the violation is to be compared with: the kept sum of \|scores\|, as if every column kept as
         little as the one that keeps least (columns that keep only zeros aside), so that one huge score
@@ -58,7 +60,8 @@ class Proofs(NamedTuple):
     def gap(self, xp: Any) -> Any:
         """Per tile, violation over scale: 0 where both are 0, infinite where only the scale is."""
         one = xp.ones_like(self.scale)
-        ratio = self.violation / xp.where(self.scale > 0, self.scale, one)
+        with np.errstate(over="ignore"):  # a denormal scale
+            ratio = self.violation / xp.where(self.scale > 0, self.scale, one)
         return xp.where((self.scale > 0) | (self.violation <= 0), ratio, one * float("inf"))
 
 
@@ -95,22 +98,23 @@ def prove(xp: Any, chunk: Chunk, mask: Any, prices: Prices) -> Proofs:
     objective = _total(xp, kept)
     counted = xp.astype(mask, xp.float64)
     violation = violation + _slack(xp, rows, chunk.row_bounds, xp.sum(counted, axis=2))
-    free = chunk.column_bounds == (0, height)
-    if not free:
+    if prices.columns is not None:  # also where columns may keep anything: any price but 0 has its cost there
         violation = violation + _slack(xp, columns, chunk.column_bounds, xp.sum(counted, axis=1))
     in_columns = xp.sum(xp.abs(kept), axis=1)
     in_all = xp.sum(in_columns, axis=1)
-    # A sum of k numbers is off by at most k - 1 half units of its magnitudes' sum. An entry of a violation is
-    # off by as much of itself and of the prices beside it; a score that is far below them adds nothing.
+    # An entry of a violation is off by half a unit of itself and of the prices beside it; a score that is far
+    # below them adds nothing. Prices that are too large for their tile's scores prove nothing, so this counts.
     beside = height * xp.sum(xp.abs(columns), axis=1) + width * xp.sum(xp.abs(rows), axis=1)
-    allowance = _HALF_ULP * ((height + width + 8) * (in_all + violation) + 4 * beside)
+    violation = violation + 4 * _HALF_ULP * beside
+    # A sum of k numbers is off by at most k - 1 half units of its magnitudes' sum.
+    allowance = _HALF_ULP * (height + width + 8) * (in_all + violation)
     bound = objective + violation + allowance
     infinite = xp.full_like(bound, xp.inf)
     return Proofs(
         objective,
         xp.where(finite, bound, infinite),
         xp.where(finite, violation, infinite),
-        in_all if free else _scale(xp, in_columns),
+        in_all if chunk.column_bounds == (0, height) else _scale(xp, in_columns),
         in_all + beside,
     )
 

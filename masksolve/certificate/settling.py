@@ -21,6 +21,10 @@ _ROUNDING = 1e-9
 """A violation that is larger than this, relative to the numbers that it comes from, is no rounding error."""
 
 
+_TINY = 1e-300
+"""So is one that is smaller than this: denormal numbers are rounded by more than a relative error."""
+
+
 class Settled(NamedTuple):
     """What was found of open tiles, (tiles,) each.
 
@@ -54,7 +58,8 @@ def settle(chunk: Chunk, mask: BoolArray, prices: Prices, price_dtype: npt.DType
     gap = np.where(refined, fine.gap(np), coarse.gap(np))
     open_: BoolArray = ~(done | refined)
     in_integers = 0
-    for tile in np.flatnonzero(open_ & (fine.violation <= _ROUNDING * fine.magnitude)):
+    explained = np.maximum(_ROUNDING * fine.magnitude, _TINY)
+    for tile in np.flatnonzero(open_ & (fine.violation <= explained)):
         part = slice(tile, tile + 1)
         if optimal(chunk.some([tile]), mask[part]):
             kept = chunk.scores[tile][mask[tile]].tolist()

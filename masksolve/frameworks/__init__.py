@@ -94,5 +94,10 @@ def array_api_compat() -> ModuleType:
         ) from error
 
 
+def device_of(array: Any) -> Any:
+    """Find the device of an array of a framework."""
+    return array_api_compat().device(array)
+
+
 def _adapter(name: str) -> Framework:
     return cast(Framework, importlib.import_module(f"masksolve.frameworks.{name}"))

@@ -80,7 +80,8 @@ class DeviceBlock:
         """Tiles where they are, in float64 if float32 does not hold their scores."""
         xp, framework = self.problem.xp, self.problem.framework
         assert framework is not None
-        scores = xp.astype(self.scores[first:last, ...], xp.float64 if self.problem.double else xp.float32)
+        double = self.problem.double or self.problem.score == "square"  # which float32 would round
+        scores = xp.astype(self.scores[first:last, ...], xp.float64 if double else xp.float32)
         if self.problem.score == "magnitude":
             scores = xp.abs(scores)
         elif self.problem.score == "square":
@@ -118,7 +119,9 @@ class DeviceBlock:
         height, width = self.tile_shape
         rows, columns = (None, None) if prices is None else prices
         zeros = Prices(np.zeros((last - first, height)), np.zeros((last - first, width)))
-        parts = [zeros.rows if rows is None else rows, zeros.columns if columns is None else columns]
+        if columns is None or not self.problem.tiling.lines[1]:
+            columns = zeros.columns  # results of one-directional patterns have no prices of columns
+        parts = [zeros.rows if rows is None else rows, columns]
         kept = [xp.astype(self._send(part), dtype) for part in parts]
         self.answers[first] = (self._send(mask), kept[0], kept[1])
         return None if prices is None else Prices(kept[0], kept[1])

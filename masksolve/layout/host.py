@@ -144,6 +144,8 @@ class HostBlock:
         self.mask[index] = mask
         if prices is None:
             return None
+        if not self.tiling.lines[1]:  # results of one-directional patterns have no prices of columns
+            prices = Prices(prices.rows, None)
         kept = prices.rounded(self.price_dtype)
         self._write_prices(index, kept)
         return kept

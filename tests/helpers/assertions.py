@@ -129,7 +129,7 @@ def assert_proven(result, scores, *, tolerance=None, score="value", keep=None, d
         assert most - worth <= Fraction(tolerance) * size, (
             f"tile {number} keeps {float(worth)}, its optimum is {float(most)}, and it is called OPTIMAL"
         )
-    allowed = tolerance * float(sum(scale)) + _SUMMATION * math.fsum(map(float, scale))
+    allowed = (tolerance + _SUMMATION) * float(sum(scale)) + 8 * scores.size * _DENORMAL
     assert result.bound - result.objective <= allowed, f"the bound leaves a gap of {result.gap}"
 
 

@@ -6,6 +6,7 @@ array-api-strict stands for an accelerator: its arrays refuse to be converted on
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -92,3 +93,11 @@ ALL = {
     "strict-device": lambda: strict_arrays("device1"),
     "tensorflow": tensorflow_arrays,
 }
+
+
+def doubles(name: str, wanted: bool = True) -> contextlib.AbstractContextManager[object]:
+    """Context in which the library has float64, if that is wanted and a choice."""
+    if name != "jax" or not wanted:
+        return contextlib.nullcontext()
+    context: contextlib.AbstractContextManager[object] = pytest.importorskip("jax").enable_x64(True)
+    return context

@@ -162,6 +162,21 @@ def test_wrong_prices_prove_nothing(change: Any, exact: bool) -> None:
         assert_proven(right, scores)
 
 
+@pytest.mark.parametrize("pattern", ["2:4", "2:4 at_most", "4:4-T at_most", "2:4-T pad"])
+def test_columns_that_may_keep_anything_cannot_be_priced_for_nothing(pattern: str) -> None:
+    """Prices of columns could explain any scores away, if what they cost were not counted."""
+
+    def explain(chunk: Chunk) -> Prices:
+        return Prices(np.zeros(chunk.scores.shape[:2]), chunk.scores.max(axis=1))
+
+    for exact in (True, False):
+        scores = np.abs(gaussian(5, 8))[: 5 if "pad" in pattern or "T" not in pattern else 4]
+        worst = type("Worst", (pricing(explain, honest=False),), {"exact": exact})
+        result = solve(worst, -scores if "4:4" in pattern else scores, pattern, tiles=True)
+        assert_bounded(result, -scores if "4:4" in pattern else scores)
+        assert result.status is ms.Status.FEASIBLE
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -281,7 +296,8 @@ def test_one_heavy_tile_hides_nothing(lopsided: Any, exact: bool, entries: int, 
 
 
 @pytest.mark.parametrize(
-    ("backend", "options"), [("greedy", {"bound": True}), ("cover", {"bound": True}), ("entropic", {"tau": 4.0, "iterations": 3})]
+    ("backend", "options"),
+    [("greedy", {"bound": True}), ("cover", {"bound": True}), ("entropic", {"tau": 4.0, "iterations": 3})],
 )
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_heuristics_are_not_flattered_by_one_heavy_tile(

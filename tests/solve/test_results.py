@@ -1,6 +1,9 @@
 """What a result says about itself."""
 
+import re
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from solving import check, gaussian
 
@@ -56,9 +59,21 @@ def test_stats() -> None:
 def test_repr_and_pattern() -> None:
     result = ms.solve(np.eye(4), "1:4-T")
     assert result.pattern == ms.Pattern(1, 4, transposable=True)
-    assert repr(result) == (
-        "MaskResult(OPTIMAL, pattern='1:4-T', shape=(4, 4), objective=4, gap=0, backend='exact')"
+    assert re.fullmatch(
+        r"MaskResult\(OPTIMAL, pattern='1:4-T', shape=\(4, 4\), objective=4, gap=\S+, backend='exact'\)",
+        repr(result),
     )
+    assert result.gap <= 1e-13
+
+
+@pytest.mark.parametrize("pattern", ["2:4-T", "4:8-T at_most", "2:4", "3:7-T pad", "1:4 at_most dense"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
+def test_nothing_kept_nothing_to_prove(pattern: str, dtype: npt.DTypeLike) -> None:
+    """Sums of zeros do not round, so there is no gap."""
+    shape = (9, 9) if "pad" in pattern or "dense" in pattern else (8, 16)
+    result = ms.solve(np.zeros(shape, dtype), pattern)
+    assert (result.objective, result.bound, result.gap) == (0.0, 0.0, 0.0)
+    assert result.status is ms.Status.OPTIMAL
 
 
 def test_every_status_says_what_to_do() -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
-
 import array_api_compat
 import frameworks
 import numpy as np
@@ -49,24 +46,17 @@ def library(namespace):
     return frameworks.ALL[namespace]()
 
 
-def doubles(namespace, wanted=True):
-    """Context in which the namespace has float64, if that is wanted and a choice."""
-    if namespace != "jax" or not wanted:
-        return contextlib.nullcontext()
-    return pytest.importorskip("jax").enable_x64(True)
-
-
 def run(namespace, scores, row_bounds, column_bounds, keep=None, drop=None, **options):
     """Solve and certify; returns the answer and the certificate in NumPy."""
     ours = library(namespace)
     arrays = [None if values is None else ours.make(values) for values in (scores, keep, drop)]
     if namespace == "jax":
         options["compiler"] = pytest.importorskip("jax").jit
-    with doubles(namespace, scores.dtype == np.float64):
+    with frameworks.doubles(namespace, scores.dtype == np.float64):
         xp = array_api_compat.array_namespace(arrays[0])
         tiles = Tiles(arrays[0], row_bounds, column_bounds, *arrays[1:])
         answer = solve_tiles(xp, tiles, **options)
-    with doubles(namespace):
+    with frameworks.doubles(namespace):
         chunk = Chunk(tiles.scores, tiles.keep, tiles.drop, row_bounds, column_bounds, range(len(scores)))
         objective, bound, *_ = prove(xp, chunk, answer.mask, Prices(answer.rows, answer.columns))
         good = feasible(xp, chunk, answer.mask)
