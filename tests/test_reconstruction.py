@@ -1,8 +1,8 @@
 """Reconstruction against least squares by QR, and SparseGPT against Optimal Brain Surgeon, step by step."""
 
+import importlib
 import tracemalloc
 
-import importlib
 import assertions
 import numpy as np
 import oracles

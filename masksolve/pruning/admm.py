@@ -171,7 +171,7 @@ def iterate(
     copy, multiplier = xp.where(kept, dense, zero), zero
     size = float(xp.sum(dense**2)) ** 0.5 or 1.0
     inverse = None
-    for number in range(1, iterations + 1 if dense.shape[0] and dense.shape[1] else 1):
+    for step in range(1, iterations + 1 if dense.shape[0] and dense.shape[1] else 1):
         if inverse is None:
             inverse = xp.linalg.inv(layer.gram + rho * identity)
         free = dense + (rho * (copy - dense) - multiplier) @ inverse
@@ -179,10 +179,10 @@ def iterate(
         kept = project(target**2)
         copy = xp.where(kept, target, zero)
         multiplier = multiplier + rho * (free - copy)
-        changed = _changed(xp, kept, compared) if number % _EVERY == 0 else None
+        changed = _changed(xp, kept, compared) if step % _EVERY == 0 else None
         if progress is not None:
             residual = float(xp.sum((free - copy) ** 2)) ** 0.5 / size
-            progress(Iteration(number, rho, residual, changed, layer.shaped(kept)))
+            progress(Iteration(step, rho, residual, changed, layer.shaped(kept)))
         if changed is None:
             continue
         if changed == 0:

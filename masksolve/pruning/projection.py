@@ -22,9 +22,7 @@ def layer_pattern(pattern: Pattern | str) -> Pattern:
     return pattern
 
 
-def best_mask(
-    scores: Any, pattern: Pattern, *, backend: str = "auto", keep: Any | None = None
-) -> Any:
+def best_mask(scores: Any, pattern: Pattern, *, backend: str = "auto", keep: Any | None = None) -> Any:
     """Find the mask that keeps the largest sum of scores, an array like ``scores``.
 
     Scores on the host go to ``exact``, scores on an accelerator are solved there by ``auto``.

@@ -155,9 +155,7 @@ def obs(w: Any, hessian: Any, *, damping: float = 0.01, dtype: str | None = None
         return space.real("w**2 / diag(inverse(hessian))", (space.real("w", w) * cost[None, :]) ** 2)
 
 
-def damped(
-    hessian: Any, damping: float, *, inputs: int | None = None, dtype: str | None = None
-) -> Any:
+def damped(hessian: Any, damping: float, *, inputs: int | None = None, dtype: str | None = None) -> Any:
     """Check a Gram matrix and add ``damping`` times the mean of its diagonal to the diagonal.
 
     With fewer samples than inputs, or inputs that depend on each other, the Gram matrix is singular,

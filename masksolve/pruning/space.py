@@ -134,11 +134,11 @@ class Space:
         return array if compat.device(array) == self.device else compat.to_device(array, self.device)
 
     def zeros(self, *shape: int) -> Any:
-        """Zeros of this space."""
+        """Make zeros of this space."""
         return self.xp.zeros(shape, dtype=self.dtype, device=self.device)
 
     def eye(self, size: int) -> Any:
-        """The identity matrix of this space."""
+        """Make the identity matrix of this space."""
         return self.xp.eye(size, dtype=self.dtype, device=self.device)
 
 
@@ -148,7 +148,7 @@ def first_true(xp: Any, condition: Any) -> int:
 
 
 def power_of_two(size: float) -> float:
-    """The power of two next below a positive number; 1 for zero.
+    """Give the power of two next below a positive number; 1 for zero.
 
     Dividing by it changes no digit, and keeps squares of very large and very small numbers inside
     the range of float32.

@@ -107,9 +107,7 @@ def _factor(space: Space, gram: Any) -> Any:
     return space.xp.linalg.cholesky((inverse + inverse.T) / 2, upper=True)
 
 
-def _settle(
-    xp: Any, w: Any, factor: Any, pattern: Pattern, backend: str
-) -> tuple[Any, Any, Any]:
+def _settle(xp: Any, w: Any, factor: Any, pattern: Pattern, backend: str) -> tuple[Any, Any, Any]:
     """Settle a block of columns, m at a time: its weights, mask, and errors for later columns."""
     pivots = xp.linalg.diagonal(factor)
     settled, masks, errors = [], [], []

@@ -174,14 +174,12 @@ class Statistics:
 
 
 def _finite(space: Space, samples: Any, first: int) -> Any:
-    """A chunk in the precision of the sums; ``first`` is the number of its first sample."""
+    """Widen a chunk to the precision of the sums; ``first`` is the number of its first sample."""
     xp = space.xp
     wide = xp.astype(samples, space.dtype)
     finite = xp.all(xp.isfinite(wide), axis=1)
     if not bool(xp.all(finite)):
-        raise ValueError(
-            f"x must be finite, got NaN or infinity in sample {first + first_true(xp, ~finite)}"
-        )
+        raise ValueError(f"x must be finite, got NaN or infinity in sample {first + first_true(xp, ~finite)}")
     return wide
 
 
