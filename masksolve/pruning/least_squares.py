@@ -160,7 +160,7 @@ def _by_rows(layer: LayerProblem, kept: Any) -> Any:
 def _chunks(order: Any, most: int) -> Iterator[Any]:
     step = max(1, _CHUNK_ENTRIES // max(most, 1) ** 2)
     for first in range(0, order.shape[0], step):
-        yield order[first : first + step]
+        yield order[first : min(first + step, order.shape[0])]
 
 
 def _moves(layer: LayerProblem, kept: Any, pull: Any) -> Any:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from .layer_problem import LayerProblem, check_definite, damped_gram, unit_diagonal
 from .space import Space, first_true
 from .statistics import Statistics
@@ -99,7 +101,9 @@ def wanda(w: Any, x_norm: Any, *, dtype: str | None = None) -> Any:
                 f"x_norm must be finite and not negative, got {float(norm[first])} at index [{first}]"
             )
         # The product is checked like an argument: it overflows where weights and norms are huge.
-        return space.real("w times x_norm", xp.abs(weights) * norm)
+        with np.errstate(over="ignore"):
+            scores = xp.abs(weights) * norm
+        return space.real("w times x_norm", scores)
 
 
 def obs(w: Any, hessian: Any, *, damping: float = 0.01, dtype: str | None = None) -> Any:

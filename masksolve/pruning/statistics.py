@@ -109,7 +109,8 @@ class Statistics:
             gathered = self
             rows = max(_CHUNK_ROWS, _CHUNK_ENTRIES // inputs)
             for first in range(0, samples.shape[0], rows):
-                chunk = _finite(space, samples[first : first + rows, :], first)
+                last = min(first + rows, samples.shape[0])
+                chunk = _finite(space, samples[first:last, :], first)
                 gathered = gathered.merged(_of_chunk(space.xp, chunk))
             if not bool(space.xp.all(space.xp.isfinite(gathered.covariance))):
                 largest = float(space.xp.max(space.xp.abs(space.xp.astype(samples, space.dtype))))
@@ -128,12 +129,13 @@ class Statistics:
             Of the same inputs, in the same library, on the same device.
         """
         total = self.count + other.count
-        if not total or not other.count:
-            return self
-        apart = other.mean - self.mean
+        if not self.count or not other.count:
+            return self if self.count else other
         share = other.count / total
-        between = apart[:, None] * apart[None, :] * (self.count * share)
-        covariance = self.covariance + other.covariance + between
+        with np.errstate(over="ignore", invalid="ignore"):  # overflow is looked for once, by `update`
+            apart = other.mean - self.mean
+            between = apart[:, None] * apart[None, :] * (self.count * share)
+            covariance = self.covariance + other.covariance + between
         return Statistics(total, self.mean + apart * share, covariance)
 
     @property
