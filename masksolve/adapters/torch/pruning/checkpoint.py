@@ -40,10 +40,11 @@ class Checkpoint:
 
     def __init__(self, path: str | PathLike[str], fingerprint: dict[str, str]) -> None:
         self._folder = Path(path)
-        if self._folder.exists():
+        # An empty folder is as good as none.
+        if self._folder.exists() and not (self._folder.is_dir() and not any(self._folder.iterdir())):
             self._check(fingerprint)
             return
-        self._folder.mkdir(parents=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         _replace(self._folder / _FINGERPRINT, json.dumps(fingerprint, indent=1).encode())
 
     def read(self, number: int, name: str) -> LayerState | None:
