@@ -78,6 +78,16 @@ def prune_layer(
     ------
     TypeError, ValueError
         If something is not what it should be.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> seen = Statistics.empty(8)
+    >>> seen.update(rng.standard_normal((50, 8)) @ rng.uniform(-1, 1, (8, 8)))
+    >>> pruned = prune_layer(rng.standard_normal((1, 4, 8)), [seen], Recipe("2:4-T"))
+    >>> pruned.mask.shape, pruned.error_after < pruned.error_before
+    ((1, 4, 8), True)
     """
     space = Space.of("weights", weights, recipe.dtype)
     with space.open():

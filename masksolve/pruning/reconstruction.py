@@ -6,13 +6,25 @@ that their number costs neither memory nor time here. Arrays of any library that
 computed in that library, on the device of the weights.
 
 `admm` finds mask and weights together and has the least error; `sparsegpt` does so in one pass, at a
-fraction of the time; `least_squares` fits weights to a mask that is given.
+fraction of the time; `least_squares` fits weights to a mask that is given. `prune_layer` prunes a layer by
+a `Recipe`, which names one of these, and never leaves a row worse than its mask alone would.
 """
 
 from __future__ import annotations
 
 from .admm import Iteration, admm
+from .layer import Pruned, prune_layer
 from .least_squares import least_squares, output_error
+from .recipe import Recipe
 from .sparsegpt import sparsegpt
 
-__all__ = ["Iteration", "admm", "least_squares", "output_error", "sparsegpt"]
+__all__ = [
+    "Iteration",
+    "Pruned",
+    "Recipe",
+    "admm",
+    "least_squares",
+    "output_error",
+    "prune_layer",
+    "sparsegpt",
+]
