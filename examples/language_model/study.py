@@ -98,9 +98,7 @@ def pruned(
             raise AssertionError(f"{name} does not follow {pattern}")
     assert report.error_after is not None  # there are calibration data
     found = _measured(twin, tests)
-    return Row(
-        pattern, method, masks, split, len(calibration), report.error_after, found, seconds, processor
-    )
+    return Row(pattern, method, masks, split, len(calibration), report.error_after, found, seconds, processor)
 
 
 def _measured(model: nn.Module, tests: dict[str, torch.Tensor]) -> dict[str, float]:

@@ -99,8 +99,6 @@ def test_narrow_weights_are_computed_in_float32(dtype):
     assert found.dtype == torch.float32
     wide, _ = reconstruction.admm(w, H, "2:4-T", dtype="float64")
     assert wide.dtype == torch.float64
-    errors = [
-        float(reconstruction.output_error(w, each, H, dtype="float64").sum()) for each in (found, wide)
-    ]
+    errors = [float(reconstruction.output_error(w, each, H, dtype="float64").sum()) for each in (found, wide)]
     assert errors[0] == pytest.approx(errors[1], rel=0.02)
     assert ms.verify(mask.numpy(), "2:4-T").ok

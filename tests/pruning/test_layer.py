@@ -60,7 +60,8 @@ def test_the_shift_is_the_mean_error():
         for each in zip(w, pruned.weights, [each.covariance for each in seen], strict=True)
     )
     scale = sum(
-        reconstruction.output_error(rows, 0 * rows, each.gram).sum() for rows, each in zip(w, seen, strict=True)
+        reconstruction.output_error(rows, 0 * rows, each.gram).sum()
+        for rows, each in zip(w, seen, strict=True)
     )
     assert pruned.error_after == pytest.approx(centred / scale)
 

@@ -76,5 +76,5 @@ def test_wanda_leaves_narrow_types(dtype):
 
 
 def test_wanda_that_overflows_is_refused():
-    with pytest.raises(ValueError, match="w times x_norm must be finite in float32|w times x_norm must be"):
+    with pytest.raises(ValueError, match="w times x_norm must be finite, got inf"):
         saliency.wanda(np.array([[1e30]], np.float32), np.array([1e30], np.float32))

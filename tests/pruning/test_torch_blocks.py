@@ -242,7 +242,7 @@ def test_which_lists_are_chains():
     assert found == {"blocks": ("blocks.0", "blocks.1")}
     assert [chain.name for chain in find_chains(model, "blocks")] == ["blocks"]
     assert find_chains(model, False) == []
-    with pytest.raises(ValueError, match="blocks must be True, False or names .* got 'norm'"):
+    with pytest.raises(ValueError, match=r"blocks must be True, False or names .* got 'norm'"):
         find_chains(model, "norm")
 
 
