@@ -60,9 +60,7 @@ def curve(layers: Layers, pattern: str) -> Curve:
     masks: list[dict[int, np.ndarray]] = []
     for w, gram in layers:
         seen: dict[int, np.ndarray] = {}
-        ms.reconstruction.admm(
-            w, gram, pattern, progress=lambda i, seen=seen: seen.update({i.number: i.mask})
-        )
+        ms.reconstruction.admm(w, gram, pattern, progress=functools.partial(_note, seen))
         masks.append(seen)
     most = max(len(seen) for seen in masks)
     points = [point for point in _POINTS if point < most] + [most]

@@ -18,6 +18,10 @@ _EVERY = 3
 _GROWTH = ((0.1, 1.3), (0.005, 1.2), (0.0, 1.1))
 """If at least this share of the kept entries changed, rho grows by this factor."""
 
+_SETTLED = 1e-3
+"""Share of changed entries at which the mask counts as settled. On layers of real models, waiting for the
+last entries takes a fifth to a third more iterations and lowers the error by less than 1e-4 of itself."""
+
 
 class Iteration(NamedTuple):
     """What `admm` tells its caller after each iteration.
@@ -33,7 +37,7 @@ class Iteration(NamedTuple):
         of the layer's weights (both scaled by the inputs' norms). It falls towards zero.
     changed : float or None
         Share of the kept entries that are others than at the last comparison; None between
-        comparisons, which come every third iteration. The method ends when it is 0.
+        comparisons, which come every third iteration. The method ends when it is at most 0.001.
     mask : array of bool, shape of the weights
         Of this iteration.
     """
@@ -86,7 +90,7 @@ def admm(
     damping : float
         See `masksolve.saliency.damped`.
     iterations : int
-        At most so many; layers of real models end by themselves after 30 to 60.
+        At most so many; layers of real models end by themselves after 24 to 45.
     rho : float
         First penalty. A smaller one takes more iterations and rarely ends at a better mask.
     keep : array of bool, broadcastable to ``w``, optional
@@ -156,7 +160,7 @@ def iterate(
     rho: float = 0.1,
     progress: Callable[[Iteration], object] | None = None,
 ) -> tuple[Any, Any]:
-    """Iterate until the mask stays the same: the mask, and weights on it to go on from.
+    """Iterate until the mask has settled: the mask, and weights on it to go on from.
 
     ``project`` gives the best mask (outputs, columns) for scores of that shape.
 
@@ -185,7 +189,7 @@ def iterate(
             progress(Iteration(step, rho, residual, changed, layer.shaped(kept)))
         if changed is None:
             continue
-        if changed == 0:
+        if changed <= _SETTLED:
             break
         compared, inverse = kept, None
         rho *= next(factor for share, factor in _GROWTH if changed >= share)
