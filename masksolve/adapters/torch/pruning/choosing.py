@@ -26,20 +26,31 @@ def choose(
     In a model of blocks, what lies outside of them is its ends: embeddings of patches, poolers, heads. In a
     model without blocks they are its first and last layers.
     """
-    if layers is not None or not dense_ends or not chains:
-        return choose_layers(model, pattern, layers=layers, skip=skip, dense_ends=dense_ends)
-    choices = [
-        choice
-        if choice.skipped or any(chain.holds(choice.name) for chain in chains)
-        else choice._replace(skipped="lies outside of the blocks, as embeddings and heads do (dense_ends)")
-        for choice in choose_layers(model, pattern, skip=skip, dense_ends=False)
-    ]
+    by_blocks = dense_ends and bool(chains) and layers is None
+    choices = choose_layers(
+        model, pattern, layers=layers, skip=skip, dense_ends=dense_ends and not by_blocks
+    )
+    if layers is None:
+        choices = [_checked(model, choice, chains if by_blocks else ()) for choice in choices]
     if all(choice.skipped for choice in choices):
+        listed = "; ".join(f"'{choice.name}' {choice.skipped}" for choice in choices[:5])
         raise ValueError(
-            f"model has no layer to prune to '{pattern}' in its blocks {[chain.name for chain in chains]}; "
-            f"dense_ends=False takes those outside of them too"
+            f"model has no layer to prune to '{pattern}': {listed}; dense_ends=False takes its ends too, and "
+            f"layers= any layer"
         )
     return choices
+
+
+def _checked(model: nn.Module, choice: Choice, chains: Sequence[Chain]) -> Choice:
+    """Leave out what lies outside of the chains, if there are any, and what never runs by itself."""
+    if choice.skipped:
+        return choice
+    if chains and not any(chain.holds(choice.name) for chain in chains):
+        return choice._replace(skipped="lies outside of the blocks, as embeddings and heads do (dense_ends)")
+    owner = choice.name.rpartition(".")[0]
+    if choice.name and isinstance(model.get_submodule(owner), nn.MultiheadAttention):
+        return choice._replace(skipped="is read by its MultiheadAttention, which never calls it")
+    return choice
 
 
 def left_alone(model: nn.Module) -> dict[str, str]:
