@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+from pruning_models import IMAGES, MODELS, X, assert_same, convolutional, state  # noqa: E402
 from small_models import perceptron  # noqa: E402
 from torch import nn  # noqa: E402
 
@@ -18,52 +19,6 @@ from masksolve.adapters import torch as mt  # noqa: E402
 from masksolve.pruning.adam import adam  # noqa: E402
 from masksolve.pruning.layer_problem import LayerProblem  # noqa: E402
 from masksolve.pruning.recipe import METHODS, SALIENCIES  # noqa: E402
-
-X = torch.randn(80, 8, generator=torch.Generator().manual_seed(1)) @ torch.rand(
-    8, 8, generator=torch.Generator().manual_seed(2)
-)
-IMAGES = torch.rand(12, 4, 9, 9, generator=torch.Generator().manual_seed(3))
-
-
-def convolutional(seed=0):
-    """Convolutions with and without bias, grouped and one-dimensional; normalisations that saw data."""
-    torch.manual_seed(seed)
-    model = nn.Sequential(
-        nn.Conv2d(4, 8, 3, padding=1, bias=False),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.Conv2d(8, 16, (3, 2), stride=2, groups=2),
-        nn.ReLU(),
-        nn.Flatten(2),
-        nn.Conv1d(16, 8, 3, padding=1, bias=False),
-        nn.BatchNorm1d(8),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(8 * 16, 8),
-    )
-    with torch.no_grad():
-        model(torch.rand(64, 4, 9, 9))
-    return model.eval()
-
-
-MODELS = {"linear": (perceptron, X), "convolutional": (convolutional, IMAGES)}
-
-
-def state(model):
-    """Everything that must be as it was after an error."""
-    tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    modes = [(module.training, getattr(module, "momentum", None)) for module in model.modules()]
-    hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()]
-    wanted = [parameter.requires_grad for parameter in model.parameters()]
-    return tensors, modes, hooks, wanted
-
-
-def assert_same(model, before):
-    after = state(model)
-    assert after[1:] == before[1:]
-    assert after[0].keys() == before[0].keys()
-    for name, tensor in before[0].items():
-        assert torch.equal(after[0][name], tensor), name
 
 
 def given_to(model, layer, x):
@@ -388,58 +343,6 @@ def test_an_error_late_in_a_convolutional_model_takes_back_running_means_too():
     with pytest.raises(RuntimeError, match="late"):
         mt.adaprune(model, IMAGES, "2:4", bias_correction=True, dense_ends=False, progress=fail)
     assert_same(model, before)
-
-
-@pytest.mark.parametrize("kind", MODELS)
-def test_resuming_gives_the_same_weights(kind, tmp_path):
-    make, x = MODELS[kind]
-    path, done = tmp_path / "half.pt", []
-    wanted, model = make(), make()
-    arguments = {"saliency": "obs", "bias_correction": True, "dense_ends": False}
-    full = mt.adaprune(wanted, x, "2:4", **arguments)
-
-    def stop(number, total):
-        if number == 2:
-            raise KeyboardInterrupt("enough")
-
-    before = state(model)
-    with pytest.raises(KeyboardInterrupt):
-        mt.adaprune(model, x, "2:4", **arguments, checkpoint=path, progress=stop)
-    assert_same(model, before)
-    assert sorted(file.name for file in path.iterdir() if file.suffix == ".pt")[0].startswith("00000-")
-    assert len(list(path.glob("*.pt"))) == 2
-    for _ in range(2):  # after an interruption, and after the end
-        resumed = mt.adaprune(
-            model, x, "2:4", **arguments, checkpoint=path, progress=lambda *each: done.append(each)
-        )
-        for name, tensor in wanted.state_dict().items():
-            assert torch.equal(model.state_dict()[name], tensor), name
-        assert [record.name for record in resumed.layers] == [record.name for record in full.layers]
-        assert all(torch.equal(resumed.masks[name], mask) for name, mask in full.masks.items())
-        model = make()
-    assert len(list(path.iterdir())) == len(full.layers) + 1, "one file a layer, and the fingerprint"
-
-
-def test_a_checkpoint_of_something_else_is_refused(tmp_path):
-    path = tmp_path / "done.pt"
-    mt.adaprune(perceptron(), X, "2:4", dense_ends=False, checkpoint=path)
-    others = [
-        ((perceptron(), X, "2:4-T"), {}, "pattern"),
-        ((perceptron(), X, "2:4"), {"damping": 0.1}, "damping"),
-        ((perceptron(), X + 1, "2:4"), {}, "calibration"),
-        ((perceptron(seed=1), X, "2:4"), {}, "model"),
-        ((perceptron(), X, "2:4"), {"skip": ["2"]}, "layers"),
-    ]
-    for arguments, options, differing in others:
-        before = state(arguments[0])
-        with pytest.raises(ValueError, match=rf"belongs to a run that differs in \['{differing}'\]"):
-            mt.adaprune(*arguments, dense_ends=False, checkpoint=path, **options)
-        assert_same(arguments[0], before)
-    (path / "fingerprint.json").write_bytes(b"nothing of the kind")
-    with pytest.raises(ValueError, match="is not a folder that adaprune wrote"):
-        mt.adaprune(perceptron(), X, "2:4", dense_ends=False, checkpoint=path)
-    with pytest.raises(ValueError, match="is not a folder that adaprune wrote"):
-        mt.adaprune(perceptron(), X, "2:4", dense_ends=False, checkpoint=path / "fingerprint.json")
 
 
 def test_the_report_can_be_read():

@@ -173,7 +173,7 @@ def fail(done, total):
         ),
         (("4:8", "2:4"), {"calibration": X[:, :3]}, ValueError, "does not go through the model"),
         (("4:8", "2:4"), {"calibration": X[:4], "damping": 0.0}, ValueError, "layer '2': .*damping > 0"),
-        (("4:8", "2:4"), {"bias_correction": True}, ValueError, "bias_correction=True needs calibration data"),
+        (("4:8", "2:4"), {"bias_correction": True}, ValueError, "bias_correction=True needs calibration"),
         (("4:8", "2:4"), {"checkpoint": "none"}, ValueError, "checkpoint='none' needs calibration data"),
         (("4:8", "2:4"), {"method": "admm"}, ValueError, "method='admm' needs calibration data"),
         (("4:8", "2:4"), {"steps": 10}, ValueError, "steps=10 needs calibration data"),

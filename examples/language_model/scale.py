@@ -1,4 +1,4 @@
-"""Time of ADMM on layers as large as those of large language models: ``python -m examples.language_model.scale``.
+"""Time of ADMM on large layers: ``python -m examples.language_model.scale``.
 
 Weights and inputs are random: inputs depend on each other, and a few are large, as in language models.
 Errors mean nothing here; times do.
