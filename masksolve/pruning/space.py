@@ -63,11 +63,16 @@ class Space:
             If ``array`` does not hold real numbers, or ``precision`` is not one of the two.
         """
         framework = framework_of(array)
+        if framework is not None:
+            try:
+                array = framework.native(name, array)
+                xp, device = framework.namespace(array), array_api_compat().device(array)
+            except TypeError:
+                # TensorFlow has no array-API namespace: its tensors are read, and answered by NumPy. Others
+                # refuse what has no entries, and real_array says so again.
+                framework = None
         if framework is None:
             array, xp, device = real_array(name, array), np, "cpu"
-        else:
-            array = framework.native(name, array)
-            xp, device = framework.namespace(array), array_api_compat().device(array)
         found = _dtype_name(array)
         if not is_real(found):
             raise TypeError(f"{name} must hold real numbers, got dtype {array.dtype}")
