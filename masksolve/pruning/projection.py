@@ -27,7 +27,7 @@ def best_mask(scores: Any, pattern: Pattern, *, backend: str = "auto", keep: Any
 
     Scores on the host go to ``exact``, scores on an accelerator are solved there by ``auto``. Between the
     iterations of ADMM no prices are handed on: measured at 2:4-T, 8:16-T and 16:32-T, keeping and reading
-    them takes more time (1.2 to 1.5 times) than starting anew, which is a few per cent of an iteration.
+    them takes 1.2 to 1.5 times as long as starting anew, which is 4 to 30 % of an iteration.
     """
     return solve(scores, pattern, backend=backend, keep=keep, duals=False).mask
 
