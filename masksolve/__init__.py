@@ -8,7 +8,7 @@ The way of the data, one file an arrow::
     solve.py reads as this line from top to bottom.
 """
 
-from . import diversity, hardware
+from . import checkpoints, diversity, hardware
 from ._version import __version__
 from .backends import backends
 from .certificate import Certificate, Verification, Violation, verify
@@ -18,6 +18,7 @@ from .errors import (
     BackendFailedError,
     BackendRefusedError,
     BackendUnavailableError,
+    CheckpointError,
     InfeasibleError,
     MaskSolveError,
     PatternViolationError,
@@ -35,6 +36,7 @@ __all__ = [
     "BackendRefusedError",
     "BackendUnavailableError",
     "Certificate",
+    "CheckpointError",
     "InfeasibleError",
     "MaskResult",
     "MaskSolveError",
@@ -49,6 +51,7 @@ __all__ = [
     "Violation",
     "__version__",
     "backends",
+    "checkpoints",
     "diversity",
     "hardware",
     "pack",
