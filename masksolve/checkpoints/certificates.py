@@ -8,10 +8,10 @@ patterns) there are none, and they are found again from the mask.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -80,9 +80,11 @@ def write_certificate(path: Path, plan: Plan, report: Report, space: Workspace) 
         offset = last
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    temporary = path.with_name(f".masksolve-{secrets.token_hex(4)}.tmp")
+    # Named after the output, whose lock is held: a run that is killed here writes over it the next time.
+    owner = hashlib.sha256(str(space.target).encode()).hexdigest()[:12]
+    temporary = path.with_name(f".masksolve-{owner}.tmp")
     try:
-        with temporary.open("xb") as stream:
+        with temporary.open("wb") as stream:
             stream.write(len(text).to_bytes(8, "little") + text)
             for place, side in stored.values():
                 stream.write(_load(place, side).tobytes())

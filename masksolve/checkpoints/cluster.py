@@ -8,6 +8,9 @@ from contextlib import contextmanager
 
 from ..errors import CheckpointError
 
+_PATIENCE = 10
+"""Seconds to wait for a scheduler."""
+
 
 @contextmanager
 def dask_executor(address: str) -> Iterator[Executor]:
@@ -31,7 +34,7 @@ def dask_executor(address: str) -> Iterator[Executor]:
         raise CheckpointError('Dask is not installed: pip install "masksolve[dask]"') from None
     try:
         where = {"scheduler_file": address} if address.endswith(".json") else {"address": address}
-        client = Client(**where, timeout=10, set_as_default=False)  # type: ignore[no-untyped-call,unused-ignore]
+        client = Client(**where, timeout=_PATIENCE, set_as_default=False)  # type: ignore[no-untyped-call,unused-ignore]
     except (OSError, ValueError) as error:
         raise CheckpointError(f"no Dask scheduler answers at '{address}': {error}") from error
     with client:

@@ -139,8 +139,9 @@ def _worst(tensors: Sequence[TensorReport]) -> Iterator[str]:
     chosen += [pair for pair in found if first[_kind(pair[0].name)][0] is not pair[0]]
     if not chosen:
         return
-    yield "<h2>The worst tiles</h2><p>Where the pattern costs most: the tiles that keep the smallest share of "
-    yield "their magnitudes. The area of a square is the magnitude of a weight; crossed ones were set to zero.</p>"
+    yield "<h2>The worst tiles</h2><p>Where the pattern costs most: the tiles that keep the smallest "
+    yield "share of their magnitudes. The area of a square is the magnitude of a weight, and crossed ones "
+    yield "were set to zero.</p>"
     yield '<div class="tiles">'
     for tensor, tile in chosen[:_TILES]:
         batch, row, column = tile["at"]

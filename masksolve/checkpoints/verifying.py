@@ -100,9 +100,11 @@ def _verified(checkpoint: Checkpoint, step: Step) -> Verified:
 def _lines(outcome: Verification, before: int) -> list[str]:
     """Take the listed violations, with the tiles before this part added to their numbers."""
     lines = [line.strip() for line in str(outcome).splitlines()[1:] if "keeps" in line]
-    return [
-        re.sub(r"(?<=^tile |group )\d+", lambda found: str(int(found[0]) + before), line) for line in lines
-    ]
+
+    def numbered(found: re.Match[str]) -> str:
+        return f"{found[1]} {int(found[2]) + before}"
+
+    return [re.sub(r"^(tile|group) (\d+)", numbered, line) for line in lines]
 
 
 def check_certificate(

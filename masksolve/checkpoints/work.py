@@ -96,13 +96,21 @@ def parts(
         return
     shape, order, pattern = _flattened(entry, treatment)
     row = math.prod(shape[1:])
-    step = max(1, ENTRIES // max(row, 1) // pattern.m) * pattern.m
+    unit = pattern.m if _is_grouped(0, order, pattern) else 1
+    step = max(1, ENTRIES // max(row, 1) // unit) * unit
     count = max(1, shape[0] // step) if entry.member is None else 1
     width = WIDTHS[entry.dtype]
     for part in range(count):
         top = part * step
         rows = shape[0] - top if part == count - 1 else step
         yield top * row * width, rows * row * width, (rows, *shape[1:]), order, pattern
+
+
+def _is_grouped(axis: int, order: tuple[int, ...], pattern: Pattern) -> bool:
+    """Whether tiles or groups extend along a stored axis."""
+    place = order.index(axis) - len(order)
+    wanted = pattern.axis - len(order) if pattern.axis >= 0 else pattern.axis
+    return place >= -2 if pattern.transposable else place == wanted
 
 
 def _flattened(entry: Entry, treatment: Treatment) -> tuple[tuple[int, ...], tuple[int, ...], Pattern]:
