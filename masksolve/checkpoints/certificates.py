@@ -23,6 +23,7 @@ import numpy.typing as npt
 from ..certificate import recompute, verify
 from ..errors import CheckpointError
 from ..pattern import Pattern
+from ..solve import solve
 from ..tiles import Prices
 from .entries import Entry, read, scores_of
 from .formats import WeightFile, open_weights
@@ -246,11 +247,15 @@ def _recompute(
 ) -> Any:
     """Objective and bound of the non-zeros as a mask.
 
-    A kept weight may be zero. Non-zeros that fall short of the pattern are judged as "at most n", under
-    which no mask keeps more either, since magnitudes are not negative.
+    A kept weight may be zero, so that the non-zeros may fall short of a pattern that wants exactly n.
+    They are then completed with entries of score zero. Whoever finds these entries need not be trusted:
+    what counts is that the completed mask follows the pattern, which is checked, and has the same sum.
     """
+    broken = verify(mask, replace_constraint(pattern, "at_most"))
+    if not broken:
+        raise ValueError(str(broken).splitlines()[0])
     if not verify(mask, pattern):
-        pattern, duals = replace_constraint(pattern, "at_most"), None
+        mask = solve(scores, pattern, keep=mask, drop=(scores > 0) & ~mask, duals=False).mask
     return recompute(scores, mask, pattern, duals)
 
 
