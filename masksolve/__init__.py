@@ -19,7 +19,7 @@ if find_spec("masksolve._ext.exact") is None:  # Python was started in a clone, 
         "`pip install -e .` in it, or start Python in another folder"
     )
 
-from . import diversity, hardware
+from . import checkpoints, diversity, hardware
 from ._version import __version__
 from .backends import backends
 from .certificate import Certificate, Verification, Violation, verify
@@ -28,6 +28,7 @@ from .errors import (
     BackendFailedError,
     BackendRefusedError,
     BackendUnavailableError,
+    CheckpointError,
     InfeasibleError,
     MaskSolveError,
     PatternViolationError,
@@ -46,6 +47,7 @@ __all__ = [
     "BackendRefusedError",
     "BackendUnavailableError",
     "Certificate",
+    "CheckpointError",
     "InfeasibleError",
     "MaskResult",
     "MaskSolveError",
@@ -61,6 +63,7 @@ __all__ = [
     "Violation",
     "__version__",
     "backends",
+    "checkpoints",
     "diversity",
     "hardware",
     "pack",

@@ -49,3 +49,7 @@ class TimeLimitError(MaskSolveError, TimeoutError):
 
 class PatternViolationError(MaskSolveError, ValueError):
     """A matrix or mask does not follow the N:M pattern that it was said to follow."""
+
+
+class CheckpointError(MaskSolveError, OSError):
+    """A file or folder of weights cannot be read, written or gone on with; the message names it."""
