@@ -10,6 +10,7 @@ from torch import nn
 
 import masksolve as ms
 
+from ..layers import Choice
 from ..layout import as_matrices, from_matrices
 from .parametrization import MaskedWeight, attach, dense_weight, masking_of
 
@@ -28,34 +29,36 @@ class Found(NamedTuple):
 
 
 class MaskedLayer:
-    """A layer of a model under a mask.
+    """A layer of a model, one parameter of which is under a mask.
 
     Attributes
     ----------
     name : str
     layer : Module
+    parameter : str
+    plane : Plane
     prices : (str, Prices) or None
         Of the last solve, with the pattern that they are for.
     """
 
-    def __init__(self, name: str, layer: nn.Module, *, straight_through: bool, decay: float) -> None:
-        self.name = name
-        self.layer = layer
+    def __init__(self, choice: Choice, *, straight_through: bool, decay: float) -> None:
+        self.name, self.layer = choice.name, choice.layer
+        self.parameter, self.plane = choice.parameter, choice.plane
         self.prices: tuple[str, ms.Prices] | None = None
-        weight = layer.weight
-        assert isinstance(weight, nn.Parameter)
+        weight = getattr(self.layer, self.parameter)
         every = torch.ones_like(weight, dtype=torch.bool, requires_grad=False)
-        attach(layer, MaskedWeight(every, straight_through=straight_through, decay=decay))
+        masking = MaskedWeight(every, straight_through=straight_through, decay=decay)
+        attach(self.layer, masking, self.parameter)
 
     @property
     def weight(self) -> nn.Parameter:
         """The dense weight."""
-        return dense_weight(self.layer)
+        return dense_weight(self.layer, self.parameter)
 
     @property
     def masking(self) -> MaskedWeight:
         """The mask and how gradients pass it."""
-        masking = masking_of(self.layer)
+        masking = masking_of(self.layer, self.parameter)
         if masking is None:
             raise RuntimeError(f"layer '{self.name}' lost its mask; only finalize() may remove it")
         return masking
@@ -74,7 +77,7 @@ class MaskedLayer:
         try:
             scores = self.weight.detach() if saliency is None else self._scores(saliency)
             result = ms.solve(
-                as_matrices(scores),
+                as_matrices(scores, self.plane),
                 pattern,
                 duals=warm,
                 warm_start=start,
@@ -89,7 +92,7 @@ class MaskedLayer:
     def put(self, result: ms.MaskResult) -> float:
         """Put a mask in place, in the same buffer; return the share of entries that it flips."""
         mask = self.masking.mask
-        new = from_matrices(torch.as_tensor(result.mask, device=mask.device))
+        new = from_matrices(torch.as_tensor(result.mask, device=mask.device), self.plane, tuple(mask.shape))
         flipped = torch.count_nonzero(mask != new).item() / max(mask.numel(), 1)
         mask.copy_(new)
         self.prices = None if result.duals is None else (str(result.pattern), result.duals)

@@ -1,7 +1,8 @@
 """A layer whose weight is dense in training and N:M in use: attaching and removing the mask.
 
-``layer.weight`` becomes ``where(mask, dense, 0)``. The dense weight stays the same Parameter, so an
-optimizer that holds it goes on; the mask is a buffer, so ``state_dict`` carries both.
+``layer.weight``, or another parameter that the layer multiplies by, becomes ``where(mask, dense, 0)``. The
+dense weight stays the same Parameter, so an optimizer that holds it goes on; the mask is a buffer, so
+``state_dict`` carries both.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class MaskedWeight(nn.Module):
     """
 
     mask: torch.Tensor
+    order: tuple[str, ...] = ()
+    """Names of the layer's parameters before it had masks, so that they come back in that order."""
 
     def __init__(self, mask: torch.Tensor, *, straight_through: bool, decay: float) -> None:
         super().__init__()
@@ -87,17 +90,20 @@ def _masked(weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return torch.where(mask, weight, 0)
 
 
-def attach(layer: nn.Module, masking: MaskedWeight) -> None:
-    """Put a mask on ``layer.weight``; copying and pickling the layer go on working."""
-    alone = not parametrize.is_parametrized(layer)
-    weight = layer.weight
+def attach(layer: nn.Module, masking: MaskedWeight, name: str = "weight") -> None:
+    """Put a mask on a parameter of a layer; copying and pickling the layer go on working."""
+    ours = not parametrize.is_parametrized(layer) or len(masked_names(layer)) == len(_lists(layer))
+    masking.order = next(
+        (_masking(layer, other).order for other in masked_names(layer)), tuple(layer._parameters)
+    )
+    weight = getattr(layer, name)
     assert isinstance(weight, nn.Parameter)
     # Registering calls set_ on what it registers, which cuts the hooks by which DistributedDataParallel
     # learns of gradients: let it have a stand-in.
-    layer.weight = nn.Parameter(weight.detach(), requires_grad=weight.requires_grad)
-    parametrize.register_parametrization(layer, "weight", masking)
-    _held(layer).original = weight
-    if alone:
+    setattr(layer, name, nn.Parameter(weight.detach(), requires_grad=weight.requires_grad))
+    parametrize.register_parametrization(layer, name, masking)
+    _held(layer, name).original = weight
+    if ours:
         # torch makes a class for this layer and lets copies share it, so that removing the
         # parametrization from one would break the others; and it refuses to pickle.
         made: Any = type(layer)
@@ -136,64 +142,82 @@ def finalize(model: nn.Module) -> nn.Module:
     >>> type(twin[0]).__name__, int(twin[0].weight.count_nonzero())
     ('Linear', 32)
     """
-    masked = [module for module in model.modules() if masking_of(module) is not None]
+    masked = [(module, name) for module in model.modules() for name in masked_names(module)]
     if not masked:
         raise ValueError("model must have masks to bake in, but no layer has one")
-    for layer in masked:
-        prune(layer)
-        detach(layer)
+    for layer, name in masked:
+        prune(layer, name)
+        detach(layer, name)
     return model
 
 
-def prune(layer: nn.Module) -> None:
+def prune(layer: nn.Module, name: str = "weight") -> None:
     """Set the dense weight to zero outside its mask."""
-    masking = masking_of(layer)
-    assert masking is not None
     with torch.no_grad():
-        dense_weight(layer).masked_fill_(~masking.mask, 0)
+        dense_weight(layer, name).masked_fill_(~_masking(layer, name).mask, 0)
 
 
-def detach(layer: nn.Module) -> None:
-    """Remove the mask; ``layer.weight`` is the dense weight again, at its place among the parameters."""
-    parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
-    others = {name: each for name, each in layer._parameters.items() if name != "weight"}
-    for name in others:
-        del layer._parameters[name]
-    layer._parameters.update(others)
+def detach(layer: nn.Module, name: str = "weight") -> None:
+    """Remove the mask; the parameter is the dense weight again, at its place among the others."""
+    order = _masking(layer, name).order
+    parametrize.remove_parametrizations(layer, name, leave_parametrized=False)
+    for other in order:
+        if other in layer._parameters:
+            layer._parameters[other] = layer._parameters.pop(other)
 
 
-def masking_of(layer: nn.Module) -> MaskedWeight | None:
-    """Return the mask on ``layer.weight``, or None."""
-    if not parametrize.is_parametrized(layer, "weight"):
+def masked_names(layer: nn.Module) -> list[str]:
+    """Names of a layer's parameters that have a mask."""
+    return [name for name in _lists(layer) if masking_of(layer, name) is not None]
+
+
+def masking_of(layer: nn.Module, name: str = "weight") -> MaskedWeight | None:
+    """Return the mask on a parameter of a layer, or None."""
+    if not parametrize.is_parametrized(layer, name):
         return None
-    first = _held(layer)[0]
+    first = _held(layer, name)[0]
     return first if isinstance(first, MaskedWeight) else None
 
 
-def dense_weight(layer: nn.Module) -> nn.Parameter:
+def dense_weight(layer: nn.Module, name: str = "weight") -> nn.Parameter:
     """Return the Parameter under the mask, which the optimizer updates."""
-    return cast(nn.Parameter, _held(layer).original)
+    return cast(nn.Parameter, _held(layer, name).original)
 
 
-def _held(layer: nn.Module) -> parametrize.ParametrizationList:
-    lists = cast(nn.ModuleDict, layer.parametrizations)
-    return cast(parametrize.ParametrizationList, lists["weight"])
-
-
-def _split(layer: nn.Module) -> tuple[nn.Module, MaskedWeight]:
-    """Return the layer as it was without its mask, sharing everything with it; and the mask."""
-    masking = masking_of(layer)
+def _masking(layer: nn.Module, name: str) -> MaskedWeight:
+    masking = masking_of(layer, name)
     assert masking is not None
-    plain: nn.Module = object.__new__(type(layer).__bases__[0])
+    return masking
+
+
+def _lists(layer: nn.Module) -> nn.ModuleDict | dict[str, nn.Module]:
+    """Give the parametrizations of a layer, by the names of its parameters."""
+    return cast(nn.ModuleDict, layer.parametrizations) if parametrize.is_parametrized(layer) else {}
+
+
+def _held(layer: nn.Module, name: str) -> parametrize.ParametrizationList:
+    return cast(parametrize.ParametrizationList, _lists(layer)[name])
+
+
+def plain(layer: nn.Module) -> nn.Module:
+    """Return the layer as it was without its masks; parameters and buffers are shared with it."""
+    without: nn.Module = object.__new__(type(layer).__bases__[0])
     modules = {name: each for name, each in layer._modules.items() if name != "parametrizations"}
-    parameters = {"weight": dense_weight(layer), **layer._parameters}
-    plain.__dict__.update(layer.__dict__, _modules=modules, _parameters=parameters)
-    return plain, masking
+    names = masked_names(layer)
+    held = {**layer._parameters, **{name: dense_weight(layer, name) for name in names}}
+    parameters = {name: held[name] for name in (*_masking(layer, names[0]).order, *held) if name in held}
+    without.__dict__.update(layer.__dict__, _modules=modules, _parameters=parameters)
+    return without
 
 
-def _join(plain: nn.Module, masking: MaskedWeight) -> nn.Module:
-    attach(plain, masking)
-    return plain
+def _split(layer: nn.Module) -> tuple[nn.Module, dict[str, MaskedWeight]]:
+    return plain(layer), {name: _masking(layer, name) for name in masked_names(layer)}
+
+
+def _join(layer: nn.Module, maskings: dict[str, MaskedWeight]) -> nn.Module:
+    for name, masking in maskings.items():
+        attach(layer, masking, name)
+    return layer
 
 
 def _reduce(layer: nn.Module) -> tuple[Any, ...]:

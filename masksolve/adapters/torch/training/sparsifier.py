@@ -7,10 +7,12 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 import masksolve as ms
 
 from ..layers import Choice
+from ..semi_structured import kernel_misfit
 from .masked_layer import MaskedLayer, Saliency
 from .parametrization import detach, masking_of, prune
 from .report import LayerReport, MaskRecord, SparsityReport, totals
@@ -24,7 +26,7 @@ class Sparsifier:
     ----------
     model : Module
     choices : list of Choice
-        Every layer that could be pruned, and why some are not.
+        Every weight of two axes or more, and why some are not pruned.
     pattern : Pattern
         At the end of the ramp, if there is one.
     refresh_every : int or None
@@ -65,7 +67,7 @@ class Sparsifier:
             for choice in choices:
                 if not choice.skipped:
                     straight = refresh_every is not None
-                    masked = MaskedLayer(choice.name, choice.layer, straight_through=straight, decay=decay)
+                    masked = MaskedLayer(choice, straight_through=straight, decay=decay)
                     self._layers.append(masked)
             self.refresh()
         except BaseException:
@@ -169,9 +171,12 @@ class Sparsifier:
         """Say which layers are pruned and which are not, and how the masks changed; ``print`` it."""
         layers = []
         for choice in self.choices:
-            masking = None if choice.skipped else masking_of(choice.layer)
+            masking = None if choice.skipped else masking_of(choice.layer, choice.parameter)
             density = 1.0 if masking is None else masking.mask.float().mean().item()
-            layers.append(LayerReport(choice.name, tuple(choice.layer.weight.shape), density, choice.skipped))
+            weight = masking.mask if masking is not None else getattr(choice.layer, choice.parameter)
+            note = "" if choice.skipped else kernel_misfit(choice.plane.shape(weight.shape), self.pattern)
+            shape = () if is_lazy(weight) else tuple(weight.shape)
+            layers.append(LayerReport(choice.name, shape, density, choice.skipped, note))
         when = f"every {self.refresh_every} steps" if self.refresh_every and not self._frozen else "never"
         title = (
             f"'{self.pattern}' on {len(self._layers)} of {len(layers)} layers; masks refreshed {when}; "
@@ -187,7 +192,7 @@ class Sparsifier:
 
     def _prune(self) -> None:
         for layer in self._layers:
-            prune(layer.layer)
+            prune(layer.layer, layer.parameter)
 
     def finalize(self) -> nn.Module:
         """Bake the zeros into the weights and remove every trace: a plain dense model is left.
@@ -216,8 +221,8 @@ class Sparsifier:
             hook.remove()
         self._hooks.clear()
         for layer in self._layers:
-            if masking_of(layer.layer) is not None:
-                detach(layer.layer)
+            if masking_of(layer.layer, layer.parameter) is not None:
+                detach(layer.layer, layer.parameter)
         self._closed = True
 
     def state_dict(self) -> dict[str, Any]:
