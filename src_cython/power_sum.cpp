@@ -1,10 +1,10 @@
-#include "power_sum.hpp"
+#include "counting/power_sum.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
-#include "dispatch.hpp"
+#include "drivers/dispatch.hpp"
 
 // The loader picks the version for the processor before a sanitizer is ready for it.
 #if MASKSOLVE_WIDE && !defined(__SANITIZE_ADDRESS__)

@@ -1,8 +1,8 @@
-#include "scan.hpp"
+#include "arrays/scan.hpp"
 
 #include <type_traits>
 
-#include "dispatch.hpp"
+#include "drivers/dispatch.hpp"
 
 // The loader picks the version for the processor before a sanitizer is ready for it.
 #if MASKSOLVE_WIDE && !defined(__SANITIZE_ADDRESS__)

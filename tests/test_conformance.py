@@ -21,10 +21,9 @@ from masksolve.backends.base import Backend, ChunkBackend, Report
 from masksolve.backends.enumeration import Enumerate
 from masksolve.backends.exact import Exact
 from masksolve.backends.greedy import Greedy
-from masksolve.types import BoolArray
-from masksolve.testing import FAMILIES, bfloat16_rounded, check_backend, oracle
 from masksolve.layout import Block, Chunk
-from masksolve.types import Prices
+from masksolve.testing import FAMILIES, bfloat16_rounded, check_backend, oracle
+from masksolve.types import BoolArray, Prices
 
 VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     *((info.name, {}) for info in ms.backends()),

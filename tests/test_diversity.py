@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 
 import masksolve as ms
+from masksolve.diversity import count, log2
 from masksolve.diversity import counting as matrices
 from masksolve.execution import Control
-from masksolve.diversity import count, log2
 
 
 def test_tiles_multiply_over_shape_and_batch():

@@ -73,11 +73,16 @@ def assert_same_bits(result, expected):
 
 
 def assert_certified(result, scores, **forced):
-    """The reported certificate is the one that the mask and the prices give."""
+    """The reported certificate is the one that the mask and the prices give.
+
+    Tiles that were solved again are proven with finer prices than those that are handed out.
+    """
     again = ms.recompute_certificate(scores, result.mask, result.pattern, result.duals, **forced)
-    rounding = 1e-14 * float(np.abs(scores.astype(np.float64)).sum())
-    assert result.objective == pytest.approx(again.objective, rel=1e-13, abs=rounding)
-    assert result.bound == pytest.approx(again.bound, rel=1e-13, abs=rounding)
+    total = float(np.abs(scores.astype(np.float64)).sum())
+    finer = result.stats["refined"] or result.stats["exactly"]
+    assert result.objective == pytest.approx(again.objective, rel=1e-13, abs=1e-14 * total)
+    assert result.bound <= again.bound + 1e-13 * total
+    assert result.bound >= again.bound - (1e-6 if finer else 1e-13) * total
 
 
 def assert_same_everywhere(scores, pattern, **options):
@@ -215,7 +220,7 @@ def test_ties_in_groups_go_to_the_first_entries(pattern, axis):
 def test_constant_tiles_need_no_path(pattern):
     result = ms.solve(np.ones(shape_for(pattern), np.float32), pattern)
     assert result.stats["augmentations"] == 0
-    assert result.gap == 0
+    assert result.gap <= 1e-13
 
 
 # the optimum

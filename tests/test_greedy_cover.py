@@ -8,11 +8,11 @@ import math
 import ml_dtypes
 import numpy as np
 import pytest
+from masksolve.tiles import Block, lay_out
 
 import masksolve as ms
 from masksolve._ext import greedy as compiled
 from masksolve.problem import MaskProblem
-from masksolve.tiles import Block, lay_out
 
 RULES = ["greedy", "cover"]
 

@@ -19,9 +19,8 @@ from hypothesis import strategies as st
 import masksolve as ms
 from masksolve.backends.base import Backend, ChunkBackend, Report
 from masksolve.certificate import recompute
-from masksolve.types import BoolArray
 from masksolve.layout import Block, Chunk
-from masksolve.types import Prices
+from masksolve.types import BoolArray, Prices
 
 registry = importlib.import_module("masksolve.backends")  # ms.backends is the function
 

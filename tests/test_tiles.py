@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from masksolve.tiles import Prices, lay_out, price_dtype
 
 from masksolve import Pattern
 from masksolve.problem import MaskProblem
-from masksolve.tiles import Prices, lay_out, price_dtype
 
 
 @st.composite

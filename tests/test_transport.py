@@ -12,9 +12,9 @@ import oracles
 import pytest
 
 import masksolve as ms
-from masksolve.testing import FAMILIES
 from masksolve.backends.batched import Tiles, certify, feasible, solve_tiles
 from masksolve.backends.batched import frame as frames
+from masksolve.testing import FAMILIES
 
 NAMESPACES = ["numpy", "torch", "strict-device"]
 """The last one refuses to mix devices. JAX compiles every operation for every shape, so it has its own
