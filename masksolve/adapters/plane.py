@@ -81,14 +81,14 @@ class Plane:
         Nothing is copied, unless several axes that are not neighbours are taken as one.
         """
         view = self._view(weight.shape)
-        return _transposed(weight.reshape(view.split), view.order).reshape(view.matrices)
+        return _reshaped(_transposed(_reshaped(weight, view.split), view.order), view.matrices)
 
     def weight(self, matrices: Any, shape: Sequence[int]) -> Any:
         """Undo `matrices`, for a weight of the given shape."""
         view = self._view(shape)
         inverse = [view.order.index(axis) for axis in range(len(view.order))]
-        moved = matrices.reshape(tuple(view.split[axis] for axis in view.order))
-        return _transposed(moved, inverse).reshape(tuple(shape))
+        moved = _reshaped(matrices, tuple(view.split[axis] for axis in view.order))
+        return _reshaped(_transposed(moved, inverse), tuple(shape))
 
     @property
     def _rows(self) -> tuple[int, ...]:
@@ -102,7 +102,7 @@ class Plane:
 
     def _view(self, weight: Sequence[int]) -> _View:
         shape = tuple(weight)
-        rows, columns = (self._axes(axes, shape) for axes in (self._rows, self._columns))
+        rows, columns = self._axes(self._rows, shape), self._axes(self._columns, shape)
         if set(rows) & set(columns):
             raise ValueError(
                 f"rows and columns must be different axes, got {self.rows} and {self.columns} of {shape}"
@@ -110,15 +110,15 @@ class Plane:
         if shape[0] % self.parts:
             raise ValueError(f"weight must have a first axis that {self.parts} parts divide, got {shape}")
         # The parts become an axis of their own in front, so that every other axis moves up by one.
-        split = (self.parts, shape[0] // self.parts, *shape[1:])
-        rows, columns = (tuple(axis + 1 for axis in axes) for axes in (rows, columns))
+        new = int(self.parts > 1)
+        split = (self.parts, shape[0] // self.parts, *shape[1:]) if new else shape
+        rows, columns = tuple(axis + new for axis in rows), tuple(axis + new for axis in columns)
         batch = tuple(axis for axis in range(len(split)) if axis not in (*rows, *columns))
-        sizes = tuple(split[axis] for axis in batch if axis or self.parts > 1)
-        matrix = (math.prod(split[axis] for axis in rows), math.prod(split[axis] for axis in columns))
-        return _View(split, (*batch, *rows, *columns), (*sizes, *matrix))
+        matrix = tuple(math.prod(split[axis] for axis in axes) for axes in (rows, columns))
+        return _View(split, (*batch, *rows, *columns), (*(split[axis] for axis in batch), *matrix))
 
     def _axes(self, axes: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
-        if any(not -len(shape) <= axis < len(shape) for axis in axes):
+        if min(axes) < -len(shape) or max(axes) >= len(shape):
             raise ValueError(f"weight must have the axes {axes} of its plane, got shape {shape}")
         return tuple(axis % len(shape) for axis in axes)
 
@@ -132,7 +132,11 @@ class _View:
     matrices: tuple[int, ...]
 
 
+def _reshaped(array: Any, shape: tuple[int, ...]) -> Any:
+    """Leave an array of this shape as it is, since not every layout can be reshaped."""
+    return array if tuple(array.shape) == shape else array.reshape(shape)
+
+
 def _transposed(array: Any, order: Sequence[int]) -> Any:
     """Torch calls permute what NumPy and JAX call transpose, and swaps two axes by transpose."""
-    permute = getattr(array, "permute", None) or array.transpose
-    return permute(tuple(order))
+    return array.permute(tuple(order)) if hasattr(array, "permute") else array.transpose(tuple(order))

@@ -71,9 +71,7 @@ def _layer_plane(module: nn.Module) -> Plane | None:
         return Plane(parts=module.groups)
     if isinstance(module, _TRANSPOSED):  # (inputs, outputs of a group, *kernel)
         return Plane(rows=1, columns=0, parts=module.groups)
-    if any(
-        f"{each.__module__}.{each.__name__}" == "transformers.pytorch_utils.Conv1D" for each in _mro(module)
-    ):
+    if "transformers.pytorch_utils.Conv1D" in _classes(module):
         return Plane(rows=1, columns=0)  # GPT-2 keeps (inputs, outputs)
     return None
 
@@ -143,9 +141,7 @@ def adapters_of(model: nn.Module) -> tuple[str, ...]:
     """Paths of the adapters, such as LoRA's, that PEFT has put beside layers."""
     found = []
     for path, module in model.named_modules():
-        if any(
-            each.__name__ == "BaseTunerLayer" and each.__module__.startswith("peft.") for each in _mro(module)
-        ):
+        if "peft.tuners.tuners_utils.BaseTunerLayer" in _classes(module):
             names = getattr(module, "adapter_layer_names", ())
             found += [f"{path}.{name}".lstrip(".") for name in names]
     return tuple(found)

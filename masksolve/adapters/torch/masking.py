@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 
@@ -57,13 +58,19 @@ def mask(
     """
     if not isinstance(w, torch.Tensor):
         raise TypeError(f"w must be a torch.Tensor, got {type(w).__name__}; torch.as_tensor makes one")
-    if w.layout == torch.strided and plane is None:
-        plane = _plane_of(w)
+    plane = _plane_of(w) if plane is None else plane
     # torch.func differentiates through a custom operator only if nothing asks for a gradient.
-    values = w.detach()
-    matrices = values if plane is None else as_matrices(values, plane)  # solve() says what a layout lacks
-    kept: torch.Tensor = _mask(matrices, str(weight_pattern(pattern)), backend, workers)
-    return kept if plane is None else from_matrices(kept, plane, tuple(w.shape))
+    text = _checked(pattern) if isinstance(pattern, str) else str(weight_pattern(pattern))
+    kept: torch.Tensor = _mask(w.detach(), text, backend, workers, *_axes(plane))
+    return kept
+
+
+def _text(pattern: str) -> str:
+    return str(weight_pattern(pattern))
+
+
+_checked = cast(Callable[[str], str], torch.compiler.assume_constant_result(_text))
+"""The same, without letting torch.compile trace the parser and its cache, about which it warns."""
 
 
 def _plane_of(w: torch.Tensor) -> Plane:
@@ -76,28 +83,57 @@ def _plane_of(w: torch.Tensor) -> Plane:
     return KERNEL
 
 
-@torch.library.custom_op("masksolve::mask", mutates_args=())
-def _mask(w: torch.Tensor, pattern: str, backend: str, workers: int) -> torch.Tensor:
-    """Mask matrices (..., outputs, inputs); layouts of layers are views that `mask` makes around it."""
+def _axes(plane: Plane) -> tuple[list[int], list[int], int]:
+    """Write a plane in the types that torch knows arguments of operators by."""
+    rows, columns = (cast(tuple[int, ...], axes) for axes in (plane.rows, plane.columns))
+    return list(rows), list(columns), plane.parts
+
+
+_SCHEMA = "(Tensor w, str pattern, str backend, int workers, int[] rows=[0], int[] columns=[1], int parts=1)"
+
+
+@torch.library.custom_op("masksolve::mask", mutates_args=(), schema=f"{_SCHEMA} -> Tensor")
+def _mask(
+    w: torch.Tensor,
+    pattern: str,
+    backend: str,
+    workers: int,
+    rows: Sequence[int] = (0,),
+    columns: Sequence[int] = (1,),
+    parts: int = 1,
+) -> torch.Tensor:
     options: dict[str, Any] = {"backend": backend, "workers": workers, "score": "magnitude"}
-    found: torch.Tensor = ms.solve(w.detach(), pattern, duals=False, tiles=False, **options).mask
-    return found.contiguous()
+    plane = Plane(tuple(rows), tuple(columns), parts)
+    found = ms.solve(as_matrices(w.detach(), plane), pattern, duals=False, tiles=False, **options).mask
+    return from_matrices(found, plane, tuple(w.shape))
 
 
 @_mask.register_fake
-def _(w: torch.Tensor, pattern: str, backend: str, workers: int) -> torch.Tensor:
+def _(w: torch.Tensor, *options: Any) -> torch.Tensor:
     return torch.empty(w.shape, dtype=torch.bool, device=w.device)
 
 
-def _no_gradient(context: Any, gradient: torch.Tensor) -> tuple[None, None, None, None]:
-    return None, None, None, None
+def _no_gradient(context: Any, gradient: torch.Tensor) -> tuple[None, ...]:
+    return (None,) * 7
 
 
 _mask.register_autograd(_no_gradient)
 
 
 @_mask.register_vmap
-def _(info: Any, in_dims: tuple[int | None, ...], w: torch.Tensor, *options: Any) -> tuple[torch.Tensor, int]:
-    """Solve a batch of weights at once: to the solver it is one more axis in front."""
+def _(
+    info: Any,
+    in_dims: tuple[int | None, ...],
+    w: torch.Tensor,
+    pattern: str,
+    backend: str,
+    workers: int,
+    rows: Sequence[int] = (0,),
+    columns: Sequence[int] = (1,),
+    parts: int = 1,
+) -> tuple[torch.Tensor, int]:
+    """Solve a batch of weights at once: to the solver it is one more axis of the kernel."""
     assert in_dims[0] is not None  # nothing else is a tensor
-    return _mask(w.movedim(in_dims[0], 0), *options), 0
+    last = w.ndim - 1
+    from_front = ([axis % last for axis in axes] for axes in (rows, columns))
+    return _mask(w.movedim(in_dims[0], -1), pattern, backend, workers, *from_front, parts), last
