@@ -69,7 +69,8 @@ def _text(pattern: str) -> str:
     return str(weight_pattern(pattern))
 
 
-_checked = cast(Callable[[str], str], torch.compiler.assume_constant_result(_text))
+_as_constant: Callable[..., Any] = torch.compiler.assume_constant_result
+_checked = cast(Callable[[str], str], _as_constant(_text))
 """The same, without letting torch.compile trace the parser and its cache, about which it warns."""
 
 

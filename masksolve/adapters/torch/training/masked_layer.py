@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -77,7 +78,7 @@ class MaskedLayer:
         try:
             scores = self.weight.detach() if saliency is None else self._scores(saliency)
             result = ms.solve(
-                as_matrices(scores, self.plane),
+                self.matrices(scores),
                 pattern,
                 duals=warm,
                 warm_start=start,
@@ -97,6 +98,24 @@ class MaskedLayer:
         mask.copy_(new)
         self.prices = None if result.duals is None else (str(result.pattern), result.duals)
         return flipped
+
+    def matrices(self, weight: torch.Tensor) -> torch.Tensor:
+        """View a tensor of the weight's shape as matrices (..., outputs, inputs)."""
+        return as_matrices(weight, self.plane)
+
+    def hidden(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give the mask, eight entries a byte, and the dense weights outside of it in their order."""
+        mask = self.masking.mask
+        bits = np.packbits(mask.cpu().numpy(), axis=None)
+        return torch.from_numpy(bits), self.weight.detach()[~mask].cpu()
+
+    @torch.no_grad()
+    def restore(self, bits: torch.Tensor, outside: torch.Tensor) -> None:
+        """Put back what `hidden` gave; the weights inside of the mask stay as they are."""
+        mask = self.masking.mask
+        flat = np.unpackbits(bits.numpy(), count=mask.numel()).astype(bool)
+        mask.copy_(torch.from_numpy(flat).view(mask.shape))
+        self.weight[~mask] = outside.to(self.weight.device)
 
     def _scores(self, saliency: Saliency) -> torch.Tensor:
         weight = self.weight

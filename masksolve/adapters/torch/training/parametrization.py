@@ -109,6 +109,7 @@ def attach(layer: nn.Module, masking: MaskedWeight, name: str = "weight") -> Non
         made: Any = type(layer)
         made.__deepcopy__ = _deepcopy
         made.__reduce__ = _reduce
+        made._load_from_state_dict = _load
 
 
 def finalize(model: nn.Module) -> nn.Module:
@@ -208,6 +209,20 @@ def plain(layer: nn.Module) -> nn.Module:
     parameters = {name: held[name] for name in (*_masking(layer, names[0]).order, *held) if name in held}
     without.__dict__.update(layer.__dict__, _modules=modules, _parameters=parameters)
     return without
+
+
+def _load(layer: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    """Load a layer's state; one without masks, such as a finished checkpoint's, is taken as it is.
+
+    Its zeros become the mask, so that the layer computes what that of the checkpoint did until the next
+    refresh, and `Sparsifier.finalize` sees whether they follow the pattern.
+    """
+    for name in masked_names(layer):
+        weight = state.pop(f"{prefix}{name}", None)
+        if weight is not None:
+            state.setdefault(f"{prefix}parametrizations.{name}.original", weight)
+            state.setdefault(f"{prefix}parametrizations.{name}.0.mask", weight != 0)
+    nn.Module._load_from_state_dict(layer, state, prefix, *rest)
 
 
 def _split(layer: nn.Module) -> tuple[nn.Module, dict[str, MaskedWeight]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,12 +11,14 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 import masksolve as ms
+from masksolve.checks import boolean
 
 from ..layers import Choice
 from ..semi_structured import kernel_misfit
 from .masked_layer import MaskedLayer, Saliency
 from .parametrization import detach, masking_of, prune
 from .report import LayerReport, MaskRecord, SparsityReport, totals
+from .saving import SavePretrained, guard_saving
 from .schedule import Schedule, pattern_at
 
 
@@ -63,6 +66,7 @@ class Sparsifier:
         self._closed = False
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         self._layers: list[MaskedLayer] = []
+        self._saving: list[SavePretrained] = []
         try:
             for choice in choices:
                 if not choice.skipped:
@@ -70,6 +74,7 @@ class Sparsifier:
                     masked = MaskedLayer(choice, straight_through=straight, decay=decay)
                     self._layers.append(masked)
             self.refresh()
+            self._saving = guard_saving(model)
         except BaseException:
             self.remove()
             raise
@@ -194,11 +199,16 @@ class Sparsifier:
         for layer in self._layers:
             prune(layer.layer, layer.parameter)
 
-    def finalize(self) -> nn.Module:
+    def finalize(self, *, allow_unfinished: bool = False) -> nn.Module:
         """Bake the zeros into the weights and remove every trace: a plain dense model is left.
 
         The weights are the same Parameters as before `sparsify`, with the same names and order, so
         an optimizer goes on; without masks it may fill the zeros again.
+
+        Parameters
+        ----------
+        allow_unfinished : bool
+            Whether masks may keep more than the pattern does, as in the middle of a ramp.
 
         Returns
         -------
@@ -207,28 +217,54 @@ class Sparsifier:
 
         Raises
         ------
+        PatternViolationError
+            If a mask does not follow the pattern yet, as when training ended before its ramp; nothing
+            is changed.
         RuntimeError
             If it was called before.
         """
         self._check_open("finalize")
+        if not boolean("allow_unfinished", allow_unfinished):
+            self._check_finished()
         self._prune()
         self.remove()
         return self.model
+
+    def _check_finished(self) -> None:
+        pattern = replace(self.pattern, constraint="at_most")
+        for layer in self._layers:
+            verification = ms.verify(layer.matrices(layer.masking.mask).cpu().numpy(), pattern)
+            if not verification.ok:
+                raise ms.PatternViolationError(
+                    f"the mask of layer '{layer.name}' must follow '{self.pattern}' by now, but after "
+                    f"{self.steps} steps it is of '{self.records[-1].pattern}': {verification}\n"
+                    f"Train until density= has reached the pattern and the masks were refreshed since, or "
+                    f"pass allow_unfinished=True"
+                )
 
     def remove(self) -> None:
         """Remove every trace, as `finalize`, but leave the dense weights as they are."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        for saving in self._saving:
+            saving.remove()
         for layer in self._layers:
             if masking_of(layer.layer, layer.parameter) is not None:
                 detach(layer.layer, layer.parameter)
         self._closed = True
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, *, weights: bool = False) -> dict[str, Any]:
         """Give what `load_state_dict` needs to go on bit for bit, beside the states of model and optimizer.
 
         Plain Python values and tensors, so that ``torch.load`` reads it with ``weights_only=True``.
+
+        Parameters
+        ----------
+        weights : bool
+            Whether to hold the masks, a bit an entry, and the dense weights outside of them. They are
+            needed if the model is not saved by its ``state_dict``, which holds them, but without masks,
+            as ``save_pretrained`` does.
         """
         self._check_open("state_dict")
         prices = {
@@ -236,7 +272,8 @@ class Sparsifier:
             for layer in self._layers
             if layer.prices is not None
         }
-        return {
+        held = {"weights": {layer.name: layer.hidden() for layer in self._layers}} if weights else {}
+        return held | {
             "pattern": str(self.pattern),
             "layers": [layer.name for layer in self._layers],
             "steps": self.steps,
@@ -263,6 +300,8 @@ class Sparsifier:
         self.records = [MaskRecord(*record) for record in state["records"]]
         self._set_frozen(state["frozen"])
         for layer in self._layers:
+            if "weights" in state:
+                layer.restore(*state["weights"][layer.name])
             held = state["prices"].get(layer.name)
             layer.prices = held and (held[0], ms.Prices(held[1].numpy(), held[2].numpy()))
 
