@@ -15,6 +15,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from .sharding import is_sharded, local, spread, whole
+
 
 class MaskedWeight(nn.Module):
     """The parametrization: a weight with zeros outside its mask.
@@ -46,10 +48,11 @@ class MaskedWeight(nn.Module):
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the effective weight."""
+        mask = self.mask if is_sharded(weight) else whole(self.mask)  # FSDP2 has gathered the weight
         if self.straight_through:
             apply = cast(Callable[..., torch.Tensor], _StraightThrough.apply)
-            return apply(weight, self.mask, self.decay)
-        return _masked(weight, self.mask)
+            return apply(weight, mask, self.decay)
+        return _masked(weight, mask)
 
     def right_inverse(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the dense weight that ``layer.weight = weight`` sets: all of it."""
@@ -99,9 +102,10 @@ def attach(layer: nn.Module, masking: MaskedWeight, name: str = "weight") -> Non
     weight = getattr(layer, name)
     assert isinstance(weight, nn.Parameter)
     # Registering calls set_ on what it registers, which cuts the hooks by which DistributedDataParallel
-    # learns of gradients: let it have a stand-in.
-    setattr(layer, name, nn.Parameter(weight.detach(), requires_grad=weight.requires_grad))
-    parametrize.register_parametrization(layer, name, masking)
+    # learns of gradients, and which no sharded tensor can: let it have a stand-in without values.
+    stand_in = torch.empty(weight.shape, dtype=weight.dtype, device="meta")
+    setattr(layer, name, nn.Parameter(stand_in, requires_grad=weight.requires_grad))
+    parametrize.register_parametrization(layer, name, masking, unsafe=True)
     _held(layer, name).original = weight
     if ours:
         # torch makes a class for this layer and lets copies share it, so that removing the
@@ -154,17 +158,42 @@ def finalize(model: nn.Module) -> nn.Module:
 
 def prune(layer: nn.Module, name: str = "weight") -> None:
     """Set the dense weight to zero outside its mask."""
+    weight, mask = dense_weight(layer, name), _masking(layer, name).mask
     with torch.no_grad():
-        dense_weight(layer, name).masked_fill_(~_masking(layer, name).mask, 0)
+        local(weight).masked_fill_(~local(spread(mask, weight) if not is_sharded(mask) else mask), 0)
 
 
 def detach(layer: nn.Module, name: str = "weight") -> None:
     """Remove the mask; the parameter is the dense weight again, at its place among the others."""
     order = _masking(layer, name).order
-    parametrize.remove_parametrizations(layer, name, leave_parametrized=False)
+    weight, made = dense_weight(layer, name), _made(layer, name)
+    del _lists(layer)[name]
+    delattr(made, name)  # the property that computes the effective weight
+    layer.register_parameter(name, weight)
+    if not _lists(layer):
+        del layer.parametrizations
+        layer.__class__ = _without(type(layer), made)
     for other in order:
         if other in layer._parameters:
             layer._parameters[other] = layer._parameters.pop(other)
+
+
+def _made(layer: nn.Module, name: str) -> type[nn.Module]:
+    """Give the class that torch made for a layer with parametrizations."""
+    return next(each for each in type(layer).__mro__ if name in vars(each))
+
+
+def _without(kind: type[nn.Module], made: type[nn.Module]) -> type[nn.Module]:
+    """Take a layer's class back to what it was; FSDP2 may have made one of its own on top since.
+
+    `torch.nn.utils.parametrize.remove_parametrizations` would take the wrong one of the two away.
+    """
+    base = made.__bases__[0]
+    if kind is made:
+        return base
+    bases = tuple(base if each is made else each for each in kind.__bases__)
+    own = {key: value for key, value in vars(kind).items() if key not in {"__dict__", "__weakref__"}}
+    return type(kind.__name__.replace(made.__name__, base.__name__), bases, own)
 
 
 def masked_names(layer: nn.Module) -> list[str]:

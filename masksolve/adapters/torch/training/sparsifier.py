@@ -20,6 +20,7 @@ from .parametrization import detach, masking_of, prune
 from .report import LayerReport, MaskRecord, SparsityReport, totals
 from .saving import SavePretrained, guard_saving
 from .schedule import Schedule, pattern_at
+from .sharding import follow, reshard, whole
 
 
 class Sparsifier:
@@ -73,6 +74,7 @@ class Sparsifier:
                     straight = refresh_every is not None
                     masked = MaskedLayer(choice, straight_through=straight, decay=decay)
                     self._layers.append(masked)
+            follow(model)
             self.refresh()
             self._saving = guard_saving(model)
         except BaseException:
@@ -113,24 +115,25 @@ class Sparsifier:
             it was.
         """
         self._check_open("refresh")
+        reshard(self.model)
         pattern = pattern_at(self.pattern, self._density, self.steps)
         number = self.records[-1].refresh + 1 if self.records else 0
         found = [
             layer.find(pattern, self._saliency, warm_start=self._warm_start, options=self._options)
             for layer in self._layers
         ]
-        for layer, (result, scores) in zip(self._layers, found, strict=True):
+        for layer, solved in zip(self._layers, found, strict=True):
             record = MaskRecord(
                 refresh=number,
                 step=self.steps,
                 layer=layer.name,
                 pattern=str(pattern),
                 entries=layer.weight.numel(),
-                flipped=layer.put(result),
-                scores=scores,
-                retained=result.objective / scores if scores else 1.0,
-                gap=result.gap,
-                seconds=result.stats["seconds"],
+                flipped=layer.put(solved),
+                scores=solved.scores,
+                retained=solved.objective / solved.scores if solved.scores else 1.0,
+                gap=solved.gap,
+                seconds=solved.seconds,
             )
             self.records.append(record)
 
@@ -175,11 +178,15 @@ class Sparsifier:
     def report(self) -> SparsityReport:
         """Say which layers are pruned and which are not, and how the masks changed; ``print`` it."""
         layers = []
+        gathered = {layer.name for layer in self._layers if layer.gathered}
         for choice in self.choices:
             masking = None if choice.skipped else masking_of(choice.layer, choice.parameter)
-            density = 1.0 if masking is None else masking.mask.float().mean().item()
+            density = 1.0 if masking is None else whole(masking.mask).float().mean().item()
             weight = masking.mask if masking is not None else getattr(choice.layer, choice.parameter)
-            note = "" if choice.skipped else kernel_misfit(choice.plane.shape(weight.shape), self.pattern)
+            notes = [] if choice.skipped else [kernel_misfit(choice.plane.shape(weight.shape), self.pattern)]
+            if choice.name in gathered:
+                notes.append("its shards cut through tiles, so that it is gathered for each solve")
+            note = "; ".join(filter(None, notes))
             shape = () if is_lazy(weight) else tuple(weight.shape)
             layers.append(LayerReport(choice.name, shape, density, choice.skipped, note))
         when = f"every {self.refresh_every} steps" if self.refresh_every and not self._frozen else "never"
@@ -196,6 +203,7 @@ class Sparsifier:
         self._hooks.append(optimizer.register_step_post_hook(lambda *_: self._prune()))
 
     def _prune(self) -> None:
+        reshard(self.model)
         for layer in self._layers:
             prune(layer.layer, layer.parameter)
 
@@ -233,7 +241,7 @@ class Sparsifier:
     def _check_finished(self) -> None:
         pattern = replace(self.pattern, constraint="at_most")
         for layer in self._layers:
-            verification = ms.verify(layer.matrices(layer.masking.mask).cpu().numpy(), pattern)
+            verification = ms.verify(layer.matrices(whole(layer.masking.mask)).cpu().numpy(), pattern)
             if not verification.ok:
                 raise ms.PatternViolationError(
                     f"the mask of layer '{layer.name}' must follow '{self.pattern}' by now, but after "
@@ -247,11 +255,13 @@ class Sparsifier:
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        reshard(self.model)
         for saving in self._saving:
             saving.remove()
         for layer in self._layers:
             if masking_of(layer.layer, layer.parameter) is not None:
                 detach(layer.layer, layer.parameter)
+        follow(self.model)
         self._closed = True
 
     def state_dict(self, *, weights: bool = False) -> dict[str, Any]:
