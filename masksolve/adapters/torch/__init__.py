@@ -1,6 +1,7 @@
 """masksolve for torch: masks of weights, sparse training, and pruning without training."""
 
-from .layers import Choice, choose_layers
+from ..plane import Plane
+from .layers import Choice, choose_layers, choose_weights
 from .layout import as_matrices, from_matrices
 from .masking import mask
 from .pruning.absorb import absorb_mean
@@ -20,6 +21,7 @@ __all__ = [
     "Choice",
     "CubicRamp",
     "MaskRecord",
+    "Plane",
     "PrunedLayer",
     "SemiStructured",
     "Sparsifier",
@@ -28,6 +30,7 @@ __all__ = [
     "adaprune",
     "as_matrices",
     "choose_layers",
+    "choose_weights",
     "convert",
     "finalize",
     "from_matrices",
