@@ -12,7 +12,15 @@ ROOT = Path(__file__).parent
 HEADERS = sorted(
     str(path.relative_to(ROOT)) for end in ("hpp", "pxd") for path in (ROOT / "src_cython").rglob(f"*.{end}")
 )
-FLAGS = ["-O3", "-std=c++17", "-g0", "-ffp-contract=off", "-Wno-psabi", "-Wno-uninitialized", "-Wno-maybe-uninitialized"]
+FLAGS = [
+    "-O3",
+    "-std=c++17",
+    "-g0",
+    "-ffp-contract=off",
+    "-Wno-psabi",
+    "-Wno-uninitialized",
+    "-Wno-maybe-uninitialized",
+]
 ENGINES = ("baseline", "avx2", "avx512")
 # After ours, so that a sanitizer's or a profiler's flags win.
 FLAGS += shlex.split(os.environ.get("MASKSOLVE_CXXFLAGS", ""))

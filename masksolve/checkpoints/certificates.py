@@ -24,7 +24,7 @@ from ..certificate import recompute, verify
 from ..errors import CheckpointError
 from ..pattern import Pattern
 from ..solve import solve
-from ..tiles import Prices
+from ..types import Prices
 from .entries import Entry, read, scores_of
 from .formats import WeightFile, open_weights
 from .journal import Workspace, unwritable

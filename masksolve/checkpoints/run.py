@@ -15,7 +15,7 @@ from threading import BoundedSemaphore
 from typing import Any
 
 from ..errors import CheckpointError, MaskSolveError
-from ..execution import Control
+from ..execution import Execution
 from .certificates import check_place, write_certificate
 from .entries import read
 from .folder import MANIFEST
@@ -67,7 +67,7 @@ def carry_out(
     target = check_target(plan.checkpoint, target, force=force)
     if certificate is not None:
         check_place(certificate, target)
-    solvers = Control.check(workers, None, None).workers
+    solvers = Execution.of(workers, None, None).workers
     identity = {**plan.identity(), "certificate": certificate is not None}
     with Workspace(target) as space, _workers(solvers, executor) as (pool, work):
         if not resume:
