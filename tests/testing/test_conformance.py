@@ -5,25 +5,49 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 import oracles
 import pytest
+from wrong_backends import (
+    Abstract,
+    AlwaysKeepsAll,
+    Chunked,
+    DependsOnNeighbours,
+    DependsOnThreads,
+    DislikesItsDefault,
+    Fails,
+    HidesInfeasibility,
+    IgnoresDrop,
+    IgnoresForced,
+    Infeasible,
+    InfeasibleChunks,
+    Mutates,
+    NamesTheWrongTile,
+    NeedsAnOption,
+    NeedsContiguous,
+    NeedsWriteable,
+    NoBound,
+    PromisesNothing,
+    RanksMagnitudes,
+    RefusesEverything,
+    RefusesTooLate,
+    RefusesWithFalse,
+    RefusesWithoutReason,
+    Right,
+    SinglePrecision,
+    Suboptimal,
+    Undecided,
+    WholeTilesOnly,
+    WrongObjective,
+)
 
 import masksolve as ms
 from masksolve.backends import offering
-from masksolve.backends.base import Backend, ChunkBackend, Report
-from masksolve.backends.enumeration import Enumerate
-from masksolve.backends.exact import Exact
-from masksolve.backends.greedy import Greedy
-from masksolve.layout import Block, Chunk
 from masksolve.testing import FAMILIES, bfloat16_rounded, check_backend, oracle
-from masksolve.types import BoolArray, Prices
 
 VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
     *((info.name, {}) for info in ms.backends()),
@@ -59,279 +83,7 @@ def test_further_patterns_are_examined() -> None:
     assert more.solves == plain.solves + 2 * len(FAMILIES)
 
 
-# Backends that are wrong, each in its own way. Those that derive from ``Right`` solve well otherwise.
-
-
-class Right(Exact):
-    """The compiled engine under another name."""
-
-    name = "wrong"
-
-
-class Chunked(ChunkBackend):
-    """Optimal masks on plain arrays, for patterns that exhaustive search can run."""
-
-    name: ClassVar[str] = "wrong"
-    exact: ClassVar[bool] = True
-    guarantee: ClassVar[str] = "none"
-    runs: ClassVar[str] = "m <= 4, no forced choices"
-
-    def refuses(self, pattern: ms.Pattern, *, forced: bool) -> str | None:
-        return "no forced choices" if forced else Enumerate().refuses(pattern, forced=forced)
-
-    def solve_chunk(self, chunk: Chunk) -> BoolArray | tuple[BoolArray, Prices]:
-        return Enumerate().solve_chunk(chunk)
-
-
-def place(block: Block, first: int, last: int) -> tuple[Any, ...]:
-    return np.unravel_index(np.arange(first, last), block.grid)
-
-
-class InfeasibleChunks(Chunked):
-    def solve_chunk(self, chunk: Chunk) -> BoolArray:
-        return np.ones(chunk.scores.shape, np.bool_)
-
-
-class Infeasible(Right):
-    """Keeps one entry more, and counts it."""
-
-    def solve(self, block: Block, first: int, last: int) -> Report:
-        report = super().solve(block, first, last)
-        mask = block.mask[0, 0]
-        dropped = np.argwhere(~mask)
-        if first or not len(dropped):
-            return report
-        row, column = dropped[0]
-        block.mask[0, 0, ..., row, column] = True
-        gain = float(block.scores[0, 0, ..., row, column])
-        return Report(report.objective + gain, max(report.bound, report.objective + gain))
-
-
-@dataclass(frozen=True)
-class Suboptimal(Greedy):
-    """A heuristic that says it is exact; its prices are as good as can be."""
-
-    name: ClassVar[str] = "wrong"
-    exact: ClassVar[bool] = True
-    bound: bool = True
-
-
-class RanksMagnitudes(Chunked):
-    def solve_chunk(self, chunk: Chunk) -> BoolArray:
-        return Enumerate().solve_chunk(magnitudes(chunk))
-
-
-class SinglePrecision(Chunked):
-    def solve_chunk(self, chunk: Chunk) -> BoolArray:
-        _, exponent = np.frexp(np.abs(chunk.scores).max(axis=(1, 2), keepdims=True))
-        rounded = np.ldexp(chunk.scores, -exponent).astype(np.float32).astype(np.float64)
-        return Enumerate().solve_chunk(with_scores(chunk, rounded))
-
-
-class AlwaysKeepsAll(Chunked):
-    """Keeps n where at most n are asked for, even of negative scores."""
-
-    def solve_chunk(self, chunk: Chunk) -> BoolArray:
-        most = (chunk.row_bounds[1], chunk.row_bounds[1])
-        columns = (chunk.column_bounds[1],) * 2 if chunk.scores.shape[1] > 1 else (0, 1)
-        full = Chunk(chunk.scores, None, None, most, columns, chunk.numbers)
-        return Enumerate().solve_chunk(full if chunk.scores.shape[2] > 3 else chunk)
-
-
-def with_scores(chunk: Chunk, scores: np.ndarray) -> Chunk:
-    return Chunk(scores, chunk.keep, chunk.drop, chunk.row_bounds, chunk.column_bounds, chunk.numbers)
-
-
-def magnitudes(chunk: Chunk) -> Chunk:
-    return with_scores(chunk, np.abs(chunk.scores))
-
-
-class LoosePrices(Chunked):
-    """Optimal masks, and prices that prove nothing."""
-
-    def solve_chunk(self, chunk: Chunk) -> tuple[BoolArray, Prices]:
-        tiles, height, width = chunk.scores.shape
-        return Enumerate().solve_chunk(chunk), Prices(np.zeros((tiles, height)), np.zeros((tiles, width)))
-
-
-class NoBound(Right):
-    def solve(self, block: Block, first: int, last: int) -> Report:
-        return Report(super().solve(block, first, last).objective, np.inf)
-
-
-class OtherPrices(Right):
-    """A true bound that the prices in the result do not give."""
-
-    def solve(self, block: Block, first: int, last: int) -> Report:
-        report = super().solve(block, first, last)
-        assert block.prices is not None
-        block.prices.rows[place(block, first, last)] += 1.0
-        return report
-
-
-class InvalidBound(Greedy):
-    """A heuristic that calls its own mask a bound."""
-
-    name = "wrong"
-
-    def solve(self, block: Block, first: int, last: int) -> Report:
-        objective = super().solve(block, first, last).objective
-        return Report(objective, objective)
-
-
-class WrongObjective(Right):
-    def solve(self, block: Block, first: int, last: int) -> Report:
-        report = super().solve(block, first, last)
-        return Report(report.objective - 0.01, report.bound)
-
-
-class Undecided(Chunked):
-    """Breaks ties by chance."""
-
-    chance: ClassVar[np.random.Generator] = np.random.default_rng()
-
-    def solve_chunk(self, chunk: Chunk) -> BoolArray:
-        rows = self.chance.permutation(chunk.scores.shape[1])
-        same_bounds = with_scores(chunk, chunk.scores[:, rows])
-        mask = Enumerate().solve_chunk(same_bounds)
-        return mask[:, np.argsort(rows)]
-
-
-class DependsOnThreads(Chunked):
-    """Breaks ties one way in the main thread and another way in the others."""
-
-    def solve_chunk(self, chunk: Chunk) -> BoolArray:
-        if threading.current_thread() is threading.main_thread():
-            return Enumerate().solve_chunk(chunk)
-        return Enumerate().solve_chunk(with_scores(chunk, chunk.scores[:, :, ::-1]))[:, :, ::-1]
-
-
-class DependsOnNeighbours(Chunked):
-    """Better where tiles come alone."""
-
-    exact: ClassVar[bool] = False
-
-    def solve_chunk(self, chunk: Chunk) -> BoolArray:
-        worse = chunk if len(chunk.scores) == 1 else with_scores(chunk, -chunk.scores)
-        return Enumerate().solve_chunk(worse)
-
-
-class Mutates(Right):
-    """Leaves magnitudes in the caller's array; of what it may not write to it makes a copy."""
-
-    def solve(self, block: Block, first: int, last: int) -> Report:
-        if block.scores.flags.writeable and block.scores.dtype.kind == "f":
-            report = super().solve(block, first, last)
-            block.scores[...] = np.abs(block.scores)
-            return report
-        return super().solve(block, first, last)
-
-
-class NeedsWriteable(Right):
-    def solve(self, block: Block, first: int, last: int) -> Report:
-        if not block.scores.flags.writeable:
-            raise ValueError("buffer source array is read-only")
-        return super().solve(block, first, last)
-
-
-class NeedsContiguous(Right):
-    """Reads as C order what is not."""
-
-    def solve(self, block: Block, first: int, last: int) -> Report:
-        if block.scores.strides[-1] != block.scores.itemsize:
-            raise ValueError("ndarray is not C-contiguous")
-        return super().solve(block, first, last)
-
-
-class IgnoresForced(Right):
-    def solve(self, block: Block, first: int, last: int) -> Report:
-        free = {name: getattr(block, name) for name in block.__dataclass_fields__}
-        return super().solve(Block(**{**free, "keep": None, "drop": None}), first, last)
-
-
-class IgnoresDrop(Right):
-    def solve(self, block: Block, first: int, last: int) -> Report:
-        free = {name: getattr(block, name) for name in block.__dataclass_fields__}
-        return super().solve(Block(**{**free, "drop": None}), first, last)
-
-
-class WholeTilesOnly(Right):
-    """Lets the tiles that an edge cuts have n in every line that is long enough."""
-
-    def solve(self, block: Block, first: int, last: int) -> Report:
-        fields = {name: getattr(block, name) for name in block.__dataclass_fields__}
-        height, width = block.tile_shape
-        if height != width and height > 1 and block.row_bounds[0] == 0 < block.column_bounds[0]:
-            fields["column_bounds"] = (0, block.column_bounds[1])
-        return super().solve(Block(**fields), first, last)
-
-
-class RefusesWithoutReason(Right):
-    def refuses(self, pattern: ms.Pattern, *, forced: bool) -> str | None:
-        return "" if pattern.transposable else None
-
-
-class RefusesWithFalse(Right):
-    def refuses(self, pattern: ms.Pattern, *, forced: bool) -> Any:
-        return forced
-
-
-class RefusesEverything(Right):
-    def refuses(self, pattern: ms.Pattern, *, forced: bool) -> str | None:
-        return "is not in the mood"
-
-
-class RefusesTooLate(Right):
-    def solve(self, block: Block, first: int, last: int) -> Report:
-        if block.row_bounds[0] == 0:
-            raise ms.BackendRefusedError("at_most is too hard")
-        return super().solve(block, first, last)
-
-
-class Fails(Right):
-    def solve(self, block: Block, first: int, last: int) -> Report:
-        raise ZeroDivisionError("a bug")
-
-
-class HidesInfeasibility(Right):
-    def solve(self, block: Block, first: int, last: int) -> Report:
-        try:
-            return super().solve(block, first, last)
-        except ms.InfeasibleError as error:
-            raise RuntimeError("no luck") from error
-
-
-class NamesTheWrongTile(Right):
-    def solve(self, block: Block, first: int, last: int) -> Report:
-        try:
-            return super().solve(block, first, last)
-        except ms.InfeasibleError as error:
-            raise ms.InfeasibleError("somewhere", tile=0, axis="row", index=1) from error
-
-
-@dataclass(frozen=True)
-class DislikesItsDefault(Chunked):
-    depth: int = 0
-
-    def __post_init__(self) -> None:
-        if self.depth == 0:
-            raise ValueError("depth must be positive")
-
-
-class PromisesNothing(Right):
-    guarantee = " "
-
-
-@dataclass(frozen=True)
-class NeedsAnOption(Chunked):
-    depth: int
-
-    def solve_chunk(self, chunk: Chunk) -> BoolArray:
-        return Enumerate().solve_chunk(chunk)
-
-
-class Abstract(Backend):
-    name: ClassVar[str] = "wrong"
+# Backends that are wrong
 
 
 def test_what_the_wrong_ones_derive_from_is_right() -> None:
@@ -343,25 +95,22 @@ def test_what_the_wrong_ones_derive_from_is_right() -> None:
     ("kind", "message"),
     [
         (InfeasibleChunks, "the solve raised BackendFailedError.*infeasible mask for tile 0"),
-        (Infeasible, r"tile 0, row \d keeps \d, expected exactly \d"),
+        (Infeasible, "the solve raised BackendFailedError.*infeasible mask for tile 0"),
         (Suboptimal, r"it claims exactness, but tile \d keeps .* and its optimum is"),
         (RanksMagnitudes, r"family 'signed'.*tile \d keeps .* and its optimum is"),
         (SinglePrecision, r"family 'nearly_equal'.*tile \d keeps .* and its optimum is"),
         (AlwaysKeepsAll, r"pattern '.* at_most.*tile \d keeps .* and its optimum is"),
-        (LoosePrices, "it claims exactness, but its bound .* exceeds the kept sum"),
         (NoBound, "it claims exactness, but its bound inf exceeds the kept sum"),
-        (OtherPrices, "bound .* is not the one that the prices give"),
-        (InvalidBound, "bound .* is (below the optimum|not the one that the prices give)"),
-        (WrongObjective, "objective .* is not the kept sum"),
+        (WrongObjective, "the solve raised BackendFailedError.*reported an objective of .* masks keep"),
         (Undecided, "pattern '.*(a second run|workers=.) gave another mask, bound or prices"),
-        (DependsOnThreads, "workers=2 gave another mask, bound or prices than the first run"),
+        (DependsOnThreads, "workers=[23] gave another mask, bound or prices than the first run"),
         (DependsOnNeighbours, r"tile \d+ keeps .*, but .* where chunks hold 1 entries"),
-        (Mutates, "family 'signed'.*the solve changed its input"),
+        (Mutates, "the solve changed its input"),
         (NeedsWriteable, "read-only.*the solve raised ValueError.*read-only"),
         (NeedsContiguous, "the solve raised ValueError.*not C-contiguous"),
-        (IgnoresForced, "forced choices, pattern '2:4-T'.*keep=, drop=: keep= is not obeyed at index"),
-        (IgnoresDrop, "forced choices.*drop=: drop= is not obeyed at index"),
-        (WholeTilesOnly, r"pattern '2:4-T pad'.*tile \d, column \d keeps \d, expected exactly 2"),
+        (IgnoresForced, "forced choices, pattern '2:4-T'.*keep=, drop=: .*infeasible mask for tile"),
+        (IgnoresDrop, "forced choices.*drop=: .*infeasible mask for tile"),
+        (WholeTilesOnly, "pattern '2:4-T pad'.*infeasible mask for tile"),
         (RefusesWithoutReason, "refuses.. must give a reason in words or None, got ''"),
         (RefusesWithFalse, "refuses.. must give a reason in words or None, got False"),
         (RefusesEverything, "refuses everything: .*is not in the mood"),
@@ -396,12 +145,12 @@ def test_a_message_names_scores_pattern_and_tile() -> None:
 def test_unknown_options_must_be_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     """No backend can let them through while the registry is right: break the registry."""
     registry = sys.modules["masksolve.backends"]
-    select = registry.select
+    configure = registry.configure
     monkeypatch.setattr(
         sys.modules["masksolve.solve"],
-        "select",
-        lambda name, problem, options: select(
-            name, problem, {k: v for k, v in options.items() if "no_" not in k}
+        "configure",
+        lambda kind, options, *rest, **forced: configure(
+            kind, {k: v for k, v in options.items() if "no_" not in k}, *rest, **forced
         ),
     )
     with pytest.raises(AssertionError, match="no_such_option=1 was not refused"):
