@@ -15,17 +15,21 @@ import pytest
 from weight_files import contents, fail, folder
 
 import masksolve as ms
+from masksolve.checkpoints import cluster
 from masksolve.checkpoints.cluster import dask_executor
 
 pytest.importorskip("distributed")
 
+# A worker may run this more than once.
 SLOWLY = """
 import time
+from masksolve import solve
 from masksolve.checkpoints import work
-solve = work.solve
+
 def slowly(*args, **kwargs):
     time.sleep(0.05)
     return solve(*args, **kwargs)
+
 work.solve = slowly
 """
 
@@ -81,7 +85,8 @@ def test_a_worker_dies_and_the_bytes_are_the_same(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
 
-def test_a_scheduler_that_does_not_answer(tmp_path: Path) -> None:
+def test_a_scheduler_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 1)
     source = folder(tmp_path / "in")
     arguments = ("prune", source, "-o", tmp_path / "out", "--pattern", "2:4", "--dask", "tcp://127.0.0.1:9")
     assert "no Dask scheduler answers at 'tcp://127.0.0.1:9'" in fail(*arguments)

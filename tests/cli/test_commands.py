@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -10,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from weight_files import GOOD, gaussian, program, run, succeed
+from weight_files import GOOD, fail, folder, gaussian, program, run, succeed
 
 import masksolve as ms
 from masksolve.backends.networkx import Networkx
-from masksolve.cli import demo
+from masksolve.cli import demo, progress
 
 # verify
 
@@ -130,3 +132,45 @@ def test_a_missing_package_is_named_with_its_remedy() -> None:
     refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert refused.returncode == 2
     assert refused.stderr == 'masksolve: the command line needs rich: pip install "masksolve[cli]"\n'
+
+
+# Large models
+
+
+def test_a_model_of_many_layers_is_summarised(tmp_path: Path) -> None:
+    source = folder(tmp_path / "in", layers=30)
+    printed = succeed("prune", source, "-o", tmp_path / "out", "--pattern", "4:8-T", width=80)
+    lines = printed.splitlines()
+    assert max(len(line) for line in lines if not line.startswith("wrote")) <= 80  # paths stay whole
+    assert len(lines) < 30
+    assert re.search(r"model\.layers\.\*\.mlp\.experts\.down_proj +4x32x64 +30", printed)
+    assert re.search(r"router +30 +model\.layers\.\*\.mlp\.gate\.weight", printed)
+    checked = succeed("verify", tmp_path / "out", width=80)
+    assert len(checked.splitlines()) < 20
+    broken = run("verify", source, "--pattern", "4:8-T", "--report", tmp_path / "r.json", width=80)
+    assert broken.exit_code == 1
+    assert len(broken.stdout.splitlines()) < 40
+    assert "and 87 more tensors" in broken.stdout
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert sum(said["violations"] > 0 for said in found["tensors"].values()) == 90
+
+
+def test_a_dry_run_says_what_would_happen(tmp_path: Path) -> None:
+    source = folder(tmp_path / "in")
+    printed = succeed("prune", source, "--pattern", "2:4", "--dry-run")
+    assert "Nothing was written" in printed
+    assert re.search(r"embedding +1 +model\.embed_tokens\.weight", printed)
+    assert os.listdir(tmp_path) == ["in"]
+    assert "--output must be given" in fail("prune", source, "--pattern", "2:4")
+    assert "pattern must be given" in fail("prune", source, "-o", tmp_path / "out")
+
+
+def test_progress_is_printed_where_there_is_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "_PAUSE", 0.0)
+    result = run("prune", folder(tmp_path / "in"), "-o", tmp_path / "out", "--pattern", "2:4")
+    lines = result.stderr.splitlines()
+    assert re.fullmatch(r"copying: 1/\d+ tensors, 4\.1 kB of [\d.]+ kB, about \d+:\d\d left", lines[0])
+    assert any(line.startswith("solving: ") for line in lines)
+    assert lines[-1].startswith("writing: ")
