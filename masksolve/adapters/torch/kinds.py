@@ -141,7 +141,12 @@ def adapters_of(model: nn.Module) -> tuple[str, ...]:
     """Paths of the adapters, such as LoRA's, that PEFT has put beside layers."""
     found = []
     for path, module in model.named_modules():
-        if "peft.tuners.tuners_utils.BaseTunerLayer" in _classes(module):
+        if is_tuner(module):
             names = getattr(module, "adapter_layer_names", ())
             found += [f"{path}.{name}".lstrip(".") for name in names]
     return tuple(found)
+
+
+def is_tuner(module: nn.Module) -> bool:
+    """Whether a module is PEFT's layer around another, to which it adds adapters."""
+    return "peft.tuners.tuners_utils.BaseTunerLayer" in _classes(module)

@@ -13,6 +13,7 @@ from torch.nn.parameter import is_lazy
 import masksolve as ms
 from masksolve.checks import boolean
 
+from ..integrations.peft import guard_masked
 from ..layers import Choice
 from ..semi_structured import kernel_misfit
 from .masked_layer import MaskedLayer, Saliency
@@ -77,6 +78,7 @@ class Sparsifier:
             follow(model)
             self.refresh()
             self._saving = guard_saving(model)
+            guard_masked(model)
         except BaseException:
             self.remove()
             raise
