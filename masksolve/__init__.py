@@ -31,6 +31,7 @@ from .errors import (
     InfeasibleError,
     MaskSolveError,
     PatternViolationError,
+    SignedScoresWarning,
     TimeLimitError,
 )
 from .installation import show_config
@@ -53,6 +54,7 @@ __all__ = [
     "Pattern",
     "PatternViolationError",
     "Prices",
+    "SignedScoresWarning",
     "SolveInterrupted",
     "Status",
     "TileSums",
@@ -72,3 +74,8 @@ __all__ = [
     "unpack",
     "verify",
 ]
+
+
+def __dir__() -> list[str]:
+    """Names for completion: the public ones."""
+    return __all__

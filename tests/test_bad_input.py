@@ -200,7 +200,7 @@ PATTERNS: dict[str, Case] = {
         r"remainder must be one of 'error', 'pad', 'dense'; got 'crop'",
     ),
     "remainder-type": (pattern(2, 4, remainder=["pad"]), TypeError, r"remainder must be .* got \['pad'\]"),
-    "type": (solve(TILE, (2, 4)), TypeError, r"pattern must be a Pattern or a string .*, got tuple"),
+    "type": (solve(TILE, (2, 4, 8)), TypeError, r"pattern must be a Pattern or a string .*, got tuple"),
     "number": (solve(TILE, 2.4), TypeError, r"pattern must be a Pattern or a string .*, got float"),
     "bytes": (solve(TILE, b"2:4"), TypeError, r"pattern must be a Pattern or a string .*, got bytes"),
     "text-n-above-m": (solve(TILE, "5:4-T"), ValueError, r"n must be between 1 and m=4 .*, got n=5"),
@@ -361,9 +361,12 @@ OPTIONS: dict[str, Case] = {
 }
 
 MASKS: dict[str, Case] = {
-    "integers": (verify(np.eye(4, dtype=int)), TypeError, r"mask must be boolean .*, got dtype int64"),
-    "floats": (verify(np.eye(4)), TypeError, r"mask must be boolean .*, got dtype float64"),
-    "list-of-integers": (verify([[1, 0]], "1:2"), TypeError, r"mask must be boolean .*, got dtype int"),
+    "text": (
+        verify(np.full((4, 4), "x")),
+        TypeError,
+        r"mask must hold booleans .* or numbers, got dtype <U1",
+    ),
+    "objects": (verify(np.full((4, 4), None)), TypeError, r"mask must hold booleans .*, got dtype object"),
     "masked": (verify(np.ma.array(ONE)), TypeError, r"mask must be a plain array, got a masked array"),
     "scalar": (verify(True), TypeError, r"mask must be an array or nested lists, got bool"),
     "ragged": (verify([[True], [True, False]]), ValueError, r"mask must be rectangular"),
