@@ -34,6 +34,7 @@ from .errors import (
     SignedScoresWarning,
     TimeLimitError,
 )
+from .formulation import Formulation, formulation
 from .installation import show_config
 from .packing import Packed, pack, unpack
 from .pattern import Pattern
@@ -47,6 +48,7 @@ __all__ = [
     "BackendRefusedError",
     "BackendUnavailableError",
     "Certificate",
+    "Formulation",
     "InfeasibleError",
     "MaskResult",
     "MaskSolveError",
@@ -64,6 +66,7 @@ __all__ = [
     "__version__",
     "backends",
     "diversity",
+    "formulation",
     "hardware",
     "pack",
     "recompute_certificate",
