@@ -19,7 +19,7 @@ if find_spec("masksolve._ext.exact") is None:  # Python was started in a clone, 
         "`pip install -e .` in it, or start Python in another folder"
     )
 
-from . import diversity, hardware
+from . import diversity, hardware, plot
 from ._version import __version__
 from .backends import backends
 from .certificate import Certificate, Verification, Violation, verify
@@ -69,6 +69,7 @@ __all__ = [
     "formulation",
     "hardware",
     "pack",
+    "plot",
     "recompute_certificate",
     "reconstruction",
     "saliency",

@@ -2,8 +2,8 @@
 
 A group of m entries, of which n are held, becomes a *field* of bits; the fields of a row stand one after
 another, the first in the lowest bits, and each row is filled up with zeros to a whole number of ``align``
-bits. Bit k of a row is bit k % 8 (0 = least significant) of its byte k // 8, so that on a little-endian machine
-words of any width can be read off the stream. What a field holds is the encoding's choice:
+bits. Bit k of a row is bit k % 8 (0 = least significant) of its byte k // 8, so that on a little-endian
+machine words of any width can be read off the stream. What a field holds is the encoding's choice:
 
 ``"positions"``
     n positions of b = ceil(log2 m) bits each, ascending, the first in the lowest bits: position i of group g
