@@ -229,7 +229,8 @@ class _Shown(NamedTuple):
 def _plane(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """First matrix of an array."""
     plane: npt.NDArray[Any] = np.atleast_2d(array)
-    return plane[(0,) * (plane.ndim - 2)]
+    first: npt.NDArray[Any] = plane[(0,) * (plane.ndim - 2)]
+    return first
 
 
 def _shown(name: str, mask: Any, pattern: Any) -> _Shown:
