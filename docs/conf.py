@@ -35,7 +35,6 @@ html_math_renderer = "mathml"
 myst_enable_extensions = ["dollarmath", "colon_fence", "deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build", "tutorials", "gallery", "**/sg_execution_times.rst", "sg_execution_times.rst"]
-suppress_warnings = ["toc.empty_glob"]  # patterns in index.md that no page follows yet
 
 autosummary_generate = True
 autodoc_typehints = "none"  # numpydoc's Parameters sections say it
@@ -46,7 +45,16 @@ numpydoc_xref_param_type = True
 numpydoc_xref_ignore = "all"
 numpydoc_xref_aliases = {
     name: f"masksolve.{name}"
-    for name in ("MaskResult", "Pattern", "Prices", "TileSums", "Status", "Verification", "Packed", "Certificate")
+    for name in (
+        "MaskResult",
+        "Pattern",
+        "Prices",
+        "TileSums",
+        "Status",
+        "Verification",
+        "Packed",
+        "Certificate",
+    )
 }
 DEFAULT_LINKS.clear()  # to glossaries of Python and NumPy, which would have to be fetched
 default_role = "py:obj"
@@ -70,6 +78,7 @@ sphinx_gallery_conf = {
     "default_thumb_file": None,
     "reference_url": {"masksolve": None},
     "capture_repr": ("_repr_html_", "__repr__"),
+    "ignore_repr_types": "matplotlib",
 }
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True

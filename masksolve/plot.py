@@ -93,7 +93,9 @@ def scores(
     shown = _shown("mask", mask, pattern)
     values = _values(scores, mask)
     figure: Figure
-    figure, (left, right) = _pyplot().subplots(1, 2, figsize=(9, 4.6), layout="constrained", sharey=True)
+    height, width = values.shape
+    size = (9.0, min(max(4.2 * height / width, 1.5), 8.0) + 0.6)
+    figure, (left, right) = _pyplot().subplots(1, 2, figsize=size, layout="constrained", sharey=True)
     most = float(np.abs(values).max(initial=0.0)) or 1.0
     limits: dict[str, Any] = {"vmin": 0 if values.min(initial=0.0) >= 0 else -most, "vmax": most}
     colours = mpl.colormaps["viridis" if limits["vmin"] == 0 else "RdBu"].with_extremes(bad=_DROPPED)

@@ -13,9 +13,11 @@ from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.application import Sphinx
 from sphinx.util.math import get_node_equation_number
 
-
 _MEANT = {r"\\dots(?![a-zA-Z])": r"\\ldots", r"\\big(?![a-zA-Z])": ""}
 """Commands that the converter does not know, and what says the same or nearly."""
+
+_BRACE = re.compile(r"<mo>([{}])</mo>")
+"""Braces of sets, which browsers would stretch to the height of the line unless told not to."""
 
 
 def inline(translator: Any, node: nodes.math) -> None:
@@ -40,7 +42,7 @@ def _mathml(node: nodes.Node, *, block: bool) -> str:
     for command, known in _MEANT.items():
         text = re.sub(command, known, text)
     try:
-        return str(tex2mathml(text, as_block=block))
+        return _BRACE.sub(r'<mo stretchy="false">\1</mo>', tex2mathml(text, as_block=block))
     except Exception as error:
         raise ValueError(f"cannot set the formula {text!r}: {error}") from error
 

@@ -2,8 +2,8 @@
 Greedy against optimal
 ======================
 
-The greedy mask takes the largest entry that fits, again and again. Where the two differ, the optimal mask gave up a
-large entry for two that are worth more together.
+The greedy mask takes the largest entry that fits, again and again. Where the two differ, the optimal mask
+gave up a large entry for two that are worth more together.
 """
 
 import numpy as np

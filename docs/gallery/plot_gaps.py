@@ -2,8 +2,8 @@
 How far from the optimum, tile by tile
 ======================================
 
-Every tile has a bound, whoever solved it. Dual prices show that greedy masks lose up to several per cent in a tile, and
-that no tile of the exact mask loses anything.
+Every tile has a bound, whoever solved it. Dual prices show that greedy masks lose up to several per cent
+in a tile, and that no tile of the exact mask loses anything.
 """
 
 import numpy as np

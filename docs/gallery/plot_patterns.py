@@ -2,7 +2,8 @@
 What patterns keep
 ==================
 
-All of these drop half of the weights. A larger group leaves more masks to choose from; transposable ones leave fewer.
+All of these drop half of the weights. A larger group leaves more masks to choose from; transposable ones
+leave fewer.
 """
 
 import matplotlib.pyplot as plt

@@ -2,8 +2,8 @@
 Where a layer loses most
 ========================
 
-The retained share of each tile. The bright band stands for input channels with a few very large weights, which any
-mask keeps; the dark one for channels whose weights are all alike.
+The retained share of each tile. The bright band stands for input channels with a few very large weights,
+which any mask keeps; the dark one for channels whose weights are all alike.
 """
 
 import numpy as np

@@ -22,12 +22,13 @@ ms.plot.mask(result)
 
 # %%
 # Half of the entries keep about three quarters of the magnitude, since the small ones went first.
-print(f"{result.density:.0%} of the entries keep {result.retained(weights):.1%} of the magnitude")
+share = result.retained(weights)
+print(f"{result.density:.0%} of the entries keep {share:.1%} of the magnitude")
 ms.plot.scores(weights, result)
 
 # %%
-# Is it the best mask? The solver says so, with a *price* for every row and column of every tile. Any prices bound
-# what any mask can keep, and the bound takes a few lines of NumPy, for one tile:
+# Is it the best mask? The solver says so, with a *price* for every row and column of every tile. Any
+# prices bound what any mask can keep, and the bound takes a few lines of NumPy, for one tile:
 tile, kept = np.abs(weights[:8, :8]).astype(float), result.mask[:8, :8]
 rows, columns = result.duals.rows[0].astype(float), result.duals.columns[0].astype(float)
 reduced = tile - rows[:, None] - columns[None, :]

@@ -24,6 +24,7 @@ trained = dict(np.load(str(files("masksolve") / "data" / "digits_mlp.npz")))
 save_file(trained, folder / "model.safetensors")
 print({name: array.shape for name, array in trained.items()})
 
+
 # %%
 # On a command line this would be
 #
@@ -37,7 +38,8 @@ def command(*words: str) -> None:
     try:
         main()
     except SystemExit as end:
-        assert not end.code
+        if end.code:
+            raise
 
 
 command(*f"masksolve prune {folder}/model.safetensors -o {folder}/pruned.safetensors --pattern 4:8-T".split())
@@ -56,8 +58,8 @@ print(f"{name}: {result.retained(trained[name]):.1%} of the magnitude is left")
 ms.plot.retained(trained[name], result)
 
 # %%
-# Whoever receives the file checks it without knowing how it was made. Weights that happen to be zero must not count
-# against it, hence ``at_most``.
+# Whoever receives the file checks it without knowing how it was made. Weights that happen to be zero must
+# not count against it, hence ``at_most``.
 print(ms.verify(pruned[name], "4:8-T at_most"))
 
 # %%

@@ -2,7 +2,8 @@
 Check and pack for hardware
 ===========================
 
-Every violation by name, values and positions side by side, and metadata bit by bit. Needs nothing but masksolve.
+Every violation by name, values and positions side by side, and metadata bit by bit. Needs nothing but
+masksolve.
 """
 
 # %%
@@ -23,17 +24,17 @@ print(ms.verify(mask, "2:4"))
 print(json.dumps(ms.verify(mask, "2:4").to_dict(), indent=1))
 
 # %%
-# A sound mask can be packed: of each group the values, and where they stood. A transposable one is packed in both
-# orientations.
+# A sound mask can be packed: of each group the values, and where they stood. A transposable one is packed
+# in both orientations.
 mask = ms.solve(weights, "2:4-T", score="magnitude").mask
 packed = ms.pack(weights, mask, "2:4-T")
 print(packed)
 print(packed.rows.values[0, :6], packed.rows.indices[0, :6])
 
 # %%
-# The positions as bits. In the encoding ``"positions"`` each takes ceil(log2 m) bits, the first in the lowest ones;
-# for 2:4 that is what sparse tensor cores read. ``"bitmap"`` takes m bits a group, and ``"rank"`` the fewest
-# possible.
+# The positions as bits. In the encoding ``"positions"`` each takes ceil(log2 m) bits, the first in the
+# lowest ones; for 2:4 that is what sparse tensor cores read. ``"bitmap"`` takes m bits a group, and
+# ``"rank"`` the fewest possible.
 for encoding in ("positions", "bitmap", "rank"):
     stream = ms.hardware.metadata(packed.rows, encoding)
     first = " ".join(f"{byte:08b}" for byte in stream.data[0, :3])

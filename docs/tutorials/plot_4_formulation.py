@@ -7,8 +7,8 @@ The linear programme, the flow network and text for other solvers, and what thei
 """
 
 # %%
-# Choose entries of a tile so that every row and column has n of them, and the sum of their scores is as large as
-# possible: a b-matching. Here are two tiles.
+# Choose entries of a tile so that every row and column has n of them, and the sum of their scores is as
+# large as possible: a b-matching. Here are two tiles.
 import numpy as np
 from scipy.optimize import linprog
 
@@ -19,8 +19,8 @@ problem = ms.formulation(scores, "2:4-T")
 problem
 
 # %%
-# The linear programme. Its matrix is the incidence matrix of a bipartite graph, so that vertices are integral, and
-# a simplex method ends on a mask.
+# The linear programme. Its matrix is the incidence matrix of a bipartite graph, so that vertices are
+# integral, and a simplex method ends on a mask.
 lp = problem.lp()
 bounds = np.stack([lp.lower, lp.upper], axis=1)
 found = linprog(lp.costs, A_eq=lp.matrix, b_eq=lp.most, bounds=bounds, method="highs-ds")
@@ -28,14 +28,15 @@ mask = problem.mask(found.x)
 print(lp.matrix.shape, "keeps", -found.fun, "with integral x:", set(np.round(found.x, 9).tolist()))
 
 # %%
-# HiGHS' marginals are dual prices. masksolve takes them like its own, and what they prove is computed in NumPy:
+# HiGHS' marginals are dual prices. masksolve takes them like its own, and what they prove is computed in
+# NumPy:
 prices = -found.eqlin.marginals.reshape(2, 8)  # two tiles, of four rows and four columns each
 proof = ms.recompute_certificate(scores, mask, "2:4-T", ms.Prices(prices[:, :4], prices[:, 4:]))
 print(proof)
 
 # %%
-# The flow network: units flow from rows to columns. Flow solvers want integers, so costs are rounded to as many
-# bits as asked for.
+# The flow network: units flow from rows to columns. Flow solvers want integers, so costs are rounded to
+# as many bits as asked for.
 import networkx as nx
 
 network = problem.network(bits=30)
