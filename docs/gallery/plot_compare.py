@@ -13,5 +13,6 @@ import masksolve as ms
 weights = np.random.default_rng(5).standard_normal((24, 32))
 best = ms.solve(weights, "4:8-T", score="magnitude")
 greedy = ms.solve(weights, "4:8-T", score="magnitude", backend="greedy")
-print(f"optimal keeps {best.retained(weights):.2%} of the magnitude, greedy {greedy.retained(weights):.2%}")
+for result in (best, greedy):
+    print(f"{result.backend} keeps {result.retained(weights):.2%} of the magnitude")
 ms.plot.compare(best, greedy)

@@ -12,5 +12,6 @@ import masksolve as ms
 
 weights = np.random.default_rng(6).standard_normal((256, 256))
 best = ms.solve(weights, "4:8-T", score="magnitude", tiles=True)
-greedy = ms.solve(weights, "4:8-T", score="magnitude", backend="greedy", bound=True, tiles=True)
+options = {"backend": "greedy", "bound": True, "tiles": True}
+greedy = ms.solve(weights, "4:8-T", score="magnitude", **options)
 ms.plot.gaps(best, greedy)

@@ -25,13 +25,15 @@ lp = problem.lp()
 bounds = np.stack([lp.lower, lp.upper], axis=1)
 found = linprog(lp.costs, A_eq=lp.matrix, b_eq=lp.most, bounds=bounds, method="highs-ds")
 mask = problem.mask(found.x)
-print(lp.matrix.shape, "keeps", -found.fun, "with integral x:", set(np.round(found.x, 9).tolist()))
+values = set(np.round(found.x, 9).tolist())
+print(lp.matrix.shape, "keeps", -found.fun, "with x in", values)
 
 # %%
 # HiGHS' marginals are dual prices. masksolve takes them like its own, and what they prove is computed in
 # NumPy:
-prices = -found.eqlin.marginals.reshape(2, 8)  # two tiles, of four rows and four columns each
-proof = ms.recompute_certificate(scores, mask, "2:4-T", ms.Prices(prices[:, :4], prices[:, 4:]))
+marginals = -found.eqlin.marginals.reshape(2, 8)  # two tiles: four rows, four columns
+prices = ms.Prices(rows=marginals[:, :4], columns=marginals[:, 4:])
+proof = ms.recompute_certificate(scores, mask, "2:4-T", prices)
 print(proof)
 
 # %%
@@ -41,7 +43,8 @@ import networkx as nx
 
 network = problem.network(bits=30)
 cost, flow = nx.network_simplex(network.networkx())
-print("networkx keeps", -cost / network.scale, "by the mask\n", network.mask(flow).astype(int))
+print("networkx keeps", -cost / network.scale)
+print(network.mask(flow).astype(int))
 
 # %%
 # The same as text, for solvers that are not written in Python: DIMACS for flows, MPS for linear programmes.
