@@ -19,7 +19,7 @@ if find_spec("masksolve._ext.exact") is None:  # Python was started in a clone, 
         "`pip install -e .` in it, or start Python in another folder"
     )
 
-from . import checkpoints, diversity, hardware
+from . import checkpoints, diversity, hardware, plot
 from ._version import __version__
 from .backends import backends
 from .certificate import Certificate, Verification, Violation, verify
@@ -32,8 +32,10 @@ from .errors import (
     InfeasibleError,
     MaskSolveError,
     PatternViolationError,
+    SignedScoresWarning,
     TimeLimitError,
 )
+from .formulation import Formulation, formulation
 from .installation import show_config
 from .packing import Packed, pack, unpack
 from .pattern import Pattern
@@ -48,6 +50,7 @@ __all__ = [
     "BackendUnavailableError",
     "Certificate",
     "CheckpointError",
+    "Formulation",
     "InfeasibleError",
     "MaskResult",
     "MaskSolveError",
@@ -55,6 +58,7 @@ __all__ = [
     "Pattern",
     "PatternViolationError",
     "Prices",
+    "SignedScoresWarning",
     "SolveInterrupted",
     "Status",
     "TileSums",
@@ -65,8 +69,10 @@ __all__ = [
     "backends",
     "checkpoints",
     "diversity",
+    "formulation",
     "hardware",
     "pack",
+    "plot",
     "recompute_certificate",
     "reconstruction",
     "saliency",
@@ -75,3 +81,8 @@ __all__ = [
     "unpack",
     "verify",
 ]
+
+
+def __dir__() -> list[str]:
+    """Names for completion: the public ones."""
+    return __all__

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from ._ext.floating_point import Default
 from .backends import choose, configure
 from .backends.base import Backend, Report
 from .certifying import certified
-from .errors import BackendFailedError, InfeasibleError, TimeLimitError
+from .errors import BackendFailedError, InfeasibleError, SignedScoresWarning, TimeLimitError
 from .execution import Execution, Interruption, Task, catching
 from .fixed import fill
 from .frameworks import Framework, device_of, framework_of, to_numpy
@@ -28,7 +29,7 @@ from .pattern import Pattern
 from .problem import MaskProblem, UnfitScoresError, check_price_shapes, check_prices, check_real
 from .result import MaskResult, SolveInterrupted, Status, TileSums
 from .rounding import upper_sum
-from .types import Prices
+from .types import BackendName, BackendOptions, Prices, Score
 
 Layout = HostLayout | DeviceLayout
 
@@ -37,11 +38,21 @@ _MANY, _SMALL = 16, 1 << 18
 chunks, so the number of workers plays no part."""
 
 
+_HALF = 0.1
+"""Scores look like raw weights if the share of negative ones is no farther than this from a half."""
+
+_SIGNED = (
+    "scores look like raw weights: {negative_share:.0%} of a sample are negative, and the largest signed "
+    "ones are kept; pass score='magnitude' to keep the largest in absolute value, or ignore "
+    "masksolve.SignedScoresWarning if the signs are meant"
+)
+
+
 def solve(
     scores: npt.ArrayLike,
-    pattern: Pattern | str,
+    pattern: Pattern | str | tuple[int, int],
     *,
-    backend: str = "auto",
+    backend: BackendName | str = "auto",
     keep: npt.ArrayLike | None = None,
     drop: npt.ArrayLike | None = None,
     warm_start: MaskResult | Prices | tuple[Any, Any] | None = None,
@@ -51,8 +62,8 @@ def solve(
     duals: bool | None = None,
     tiles: bool | None = None,
     out: Any | None = None,
-    score: str = "value",
-    **options: Any,
+    score: Score = "value",
+    **options: Unpack[BackendOptions],
 ) -> MaskResult:
     """Find the N:M mask that keeps the largest sum of scores, and prove it.
 
@@ -63,7 +74,7 @@ def solve(
         ``score`` says otherwise. An array of NumPy, torch, JAX, TensorFlow, CuPy or another library that
         follows the array-API standard.
     pattern : Pattern or str
-        Such as ``"2:4"`` or ``"4:8-T"``.
+        Such as ``"2:4"`` or ``"4:8-T"``, or the pair ``(n, m)``.
     backend : str
         A name from `masksolve.backends`; ``"auto"`` chooses and says why in ``stats``: ``exact``
         for arrays on the host, ``batched`` for arrays on an accelerator, which stay there. Any
@@ -93,7 +104,7 @@ def solve(
         What an entry x of ``scores`` is worth: x itself, abs(x), or x * x (in float64). With ``"magnitude"``
         weights are passed as they are, read once and never copied.
     **options
-        Options of the backend; an unknown one is refused.
+        Options of the backend (`masksolve.types.BackendOptions`); one that it does not know is refused.
 
     Returns
     -------
@@ -117,6 +128,11 @@ def solve(
         that were not reached.
     SolveInterrupted
         On Ctrl-C, with the result so far (plain KeyboardInterrupt if there are forced choices).
+
+    Warns
+    -----
+    SignedScoresWarning
+        If ``score="value"`` and the scores look like raw weights, about half of them negative.
 
     References
     ----------
@@ -158,6 +174,8 @@ def solve(
         result = replace(result, mask=_answer(result.mask, out, scores, framework, there))
     if interruption.happened:
         raise SolveInterrupted(result)
+    if "negative_share" in result.stats:
+        warnings.warn(_SIGNED.format(**result.stats), SignedScoresWarning, stacklevel=2)
     return result
 
 
@@ -343,6 +361,9 @@ class _Solve:
             "open": open_,
             **counts,
         }
+        negative = self.problem.negative_share()
+        if negative is not None and abs(negative - 0.5) <= _HALF:
+            stats["negative_share"] = negative
         if open_ and worst is not None and worst.worst_tile >= 0:
             stats |= {"worst_tile": worst.worst_tile, "worst_gap": worst.worst_gap}
         status = Status.OPTIMAL if open_ == 0 and bound < math.inf else Status.FEASIBLE
@@ -356,6 +377,7 @@ class _Solve:
             duals=layout.prices if bound < math.inf else None,
             tiles=self._tile_sums(layout) if bound < math.inf else None,
             stats=stats,
+            score=self.problem.score,
         )
 
     def _tile_sums(self, layout: Layout) -> TileSums | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import importlib
 import inspect
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from importlib.metadata import EntryPoint, distributions
 from typing import Any, NamedTuple
 
+from ..checks import did_you_mean
 from ..errors import BackendRefusedError, BackendUnavailableError
 from ..pattern import Pattern
 from .base import Backend
@@ -45,6 +45,7 @@ _ARGUMENTS = (
     "duals",
     "tiles",
     "out",
+    "score",
 )
 """Arguments of `masksolve.solve` that a misspelt option may have meant."""
 
@@ -154,8 +155,7 @@ def configure(kind: type[Backend], options: Mapping[str, Any], pattern: Pattern,
         known = defaults(kind)
         unknown = sorted(set(options) - set(known))
         if unknown:
-            near = difflib.get_close_matches(unknown[0], [*known, *_ARGUMENTS], 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(unknown[0], [*known, *_ARGUMENTS])
             raise TypeError(
                 f"backend '{kind.name}' has no option {unknown[0]!r}; its options are {sorted(known)}{hint}"
             )
@@ -200,8 +200,7 @@ def load(name: str) -> type[Backend]:
     if name in _BUILT_IN:
         return _built_in(name)
     if not claims:
-        near = difflib.get_close_matches(name, ["auto", *names()], 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, ["auto", *names()])
         raise ValueError(f"backend must be one of {['auto', *names()]}, got {name!r}{hint}")
     return _plugged(claims[0])
 
