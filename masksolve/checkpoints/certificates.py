@@ -8,6 +8,7 @@ patterns) there are none, and they are found again from the mask.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -251,24 +252,12 @@ def _recompute(
     They are then completed with entries of score zero. Whoever finds these entries need not be trusted:
     what counts is that the completed mask follows the pattern, which is checked, and has the same sum.
     """
-    broken = verify(mask, replace_constraint(pattern, "at_most"))
+    broken = verify(mask, dataclasses.replace(pattern, constraint="at_most"))
     if not broken:
         raise ValueError(str(broken).splitlines()[0])
     if not verify(mask, pattern):
         mask = solve(scores, pattern, keep=mask, drop=(scores > 0) & ~mask, duals=False).mask
     return recompute(scores, mask, pattern, duals)
-
-
-def replace_constraint(pattern: Pattern, constraint: str) -> Pattern:
-    """Give a pattern another constraint."""
-    return Pattern(
-        pattern.n,
-        pattern.m,
-        transposable=pattern.transposable,
-        axis=pattern.axis,
-        remainder=pattern.remainder,
-        constraint=constraint,  # type: ignore[arg-type]
-    )
 
 
 def _disagreement(proof: Proof, stated: Mapping[str, Any]) -> str | None:
