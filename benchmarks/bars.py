@@ -6,7 +6,7 @@ Every time is the median of a whole ``masksolve.solve`` call, interleaved with t
 line. Peak memory (Linux) is that of a fresh process beyond its scores and 64 MiB.
 
 The first table is of float32 scores: the time over that of ``np.abs(w, out=buf)``, and that of other calls
-over it. The second one is of other types and of raw weights with ``score=``, over the time of float32 magnitudes.
+over it. The second one is of other types and of raw weights with ``score=``, over float32 magnitudes.
 The last line is a call on a small array.
 """
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..certificate import Verification, verify
 from ..errors import CheckpointError
 from ..pattern import Pattern
-from .certificates import Proof, prove, read_certificate, replace_constraint
+from .certificates import Proof, prove, read_certificate
 from .entries import read
 from .folder import MANIFEST, Checkpoint, open_checkpoint
 from .plan import Plan, Step, make_plan
@@ -166,7 +166,7 @@ def at_most(plan: Plan) -> Plan:
         if isinstance(step.treatment, str)
         else replace(
             step,
-            treatment=replace(step.treatment, pattern=replace_constraint(step.treatment.pattern, "at_most")),
+            treatment=replace(step.treatment, pattern=replace(step.treatment.pattern, constraint="at_most")),
         )
         for step in plan.steps
     )

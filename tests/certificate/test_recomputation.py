@@ -84,26 +84,26 @@ def test_scores_are_worth_what_they_were_in_the_solve(score: str) -> None:
 @pytest.mark.parametrize(
     ("duals", "error", "message"),
     [
-        (Prices(np.zeros((1, 2), complex), np.zeros((1, 2))), TypeError, "duals.rows must hold real numbers"),
+        (Prices(np.zeros((1, 2), complex), np.zeros((1, 2))), TypeError, "duals.rows must hold real"),
         (
             Prices(np.zeros((1, 2)), np.zeros((1, 2), complex)),
             TypeError,
-            "duals.columns must hold real numbers",
+            "duals.columns must hold real",
         ),
         (Prices(np.full((1, 2), np.nan), np.zeros((1, 2))), ValueError, "duals.rows must be finite, got nan"),
         (
             Prices(np.zeros((1, 2)), np.array([[0, -np.inf]])),
             ValueError,
-            "duals.columns must be finite, got -inf",
+            "duals.columns must be finite",
         ),
-        (Prices(np.array([["a", "b"]]), np.zeros((1, 2))), TypeError, "duals.rows must hold real numbers"),
-        (Prices(np.zeros((1, 2), object), np.zeros((1, 2))), TypeError, "duals.rows must hold real numbers"),
+        (Prices(np.array([["a", "b"]]), np.zeros((1, 2))), TypeError, "duals.rows must hold real"),
+        (Prices(np.zeros((1, 2), object), np.zeros((1, 2))), TypeError, "duals.rows must hold real"),
         (
             Prices(np.zeros((2, 2)), np.zeros((2, 2))),
             ValueError,
-            r"duals must be \(rows, columns\) of shapes",
+            r"duals must be \(rows, columns\)",
         ),
-        (Prices(np.zeros(2), np.zeros(2)), ValueError, r"duals must be \(rows, columns\) of shapes"),
+        (Prices(np.zeros(2), np.zeros(2)), ValueError, r"duals must be \(rows, columns\)"),
         (Prices(np.zeros((1, 2)), None), ValueError, r"got \[\(1, 2\), None\]"),
         ((np.zeros((1, 2)),), (TypeError, ValueError), "duals|unpack"),
     ],

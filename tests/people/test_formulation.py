@@ -124,7 +124,7 @@ for path in sys.argv[1:]:
 
 
 def test_mps_text_in_highs(tmp_path: Path) -> None:
-    """In a process of its own: highspy and OR-tools bring libraries of the same name, which cannot live in one."""
+    """In a process of its own: highspy and OR-tools bring libraries of the same name, which clash."""
     if importlib.util.find_spec("highspy") is None:
         pytest.skip("needs highspy")
     cases = [(pattern, *instance(pattern, 4, forced)) for pattern in CASES for forced in (False, True)]
