@@ -136,8 +136,9 @@ def test_families(namespace, text, dtype):
 
 
 @pytest.mark.parametrize(("text", "dtype"), [("2:4-T", "float32"), ("2:4-T at_most", "float64")])
-def test_families_in_jax(text, dtype):
+def test_families_in_jax(text, dtype, monkeypatch):
     """XLA takes denormal numbers for zero, so those families are not for it."""
+    monkeypatch.setattr(frames, "_SMALLEST_BATCH", 64)  # few shapes to compile
     pattern = ms.Pattern.parse(text)
     row_bounds, column_bounds, shape = bounds(pattern)
     scores = every_family(shape, dtype, [name for name in FAMILIES if "denormal" not in name], tiles=1)
@@ -183,7 +184,8 @@ def test_any_bounds_and_forced_choices(namespace, name, forced):
     check(namespace, scores, row_bounds, column_bounds, best=best, keep=keep, drop=drop)
 
 
-def test_forced_choices_in_jax():
+def test_forced_choices_in_jax(monkeypatch):
+    monkeypatch.setattr(frames, "_SMALLEST_BATCH", 64)
     row_bounds, column_bounds, shape = SHAPES["square"]
     scores, keep, drop = forced_case(shape, tiles=12)
     best = [

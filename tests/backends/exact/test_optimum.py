@@ -44,7 +44,8 @@ def test_at_most_loses_nothing_to_scores_of_other_magnitude(pattern, dtype):
         for mask in (result.mask, best.mask)
     )
     np.testing.assert_allclose(kept, most, rtol=1e-6)
-    assert min(part.min() for part in result.duals) >= 0
+    for part in result.duals:  # lines that keep fewer cost nothing
+        assert part.min() >= -1e-12 * np.abs(scores).max()
     assert_feasible(result.mask, result.pattern)
 
 
