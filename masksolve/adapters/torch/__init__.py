@@ -12,6 +12,7 @@ from .pruning.prune_report import AdaPruneReport, PrunedLayer
 from .semi_structured import SemiStructured, to_semi_structured
 from .training.parametrization import finalize
 from .training.report import MaskRecord, SparsityReport
+from .training.saving import effective_state
 from .training.schedule import CubicRamp
 from .training.sparsifier import Sparsifier
 from .training.sparsify import prune_trained_model, sparsify
@@ -32,6 +33,7 @@ __all__ = [
     "choose_layers",
     "choose_weights",
     "convert",
+    "effective_state",
     "finalize",
     "from_matrices",
     "mask",

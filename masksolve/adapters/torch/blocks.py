@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from torch import nn
-
-from .kinds import PRUNABLE
+from torch.nn.parameter import is_lazy
 
 
 class Chain(NamedTuple):
@@ -39,7 +38,7 @@ def find_chains(model: nn.Module, blocks: str | Sequence[str] | bool = True) -> 
     model : Module
     blocks : bool, str or sequence of str
         True finds every ModuleList or Sequential of at least two modules of the same class that hold
-        Linear or convolutional layers and are none themselves, the outermost of them. Names of such
+        layers with weights and are none themselves, the outermost of them. Names of such
         containers say which to take. False takes none.
 
     Raises
@@ -77,9 +76,15 @@ def _alike(children: list[nn.Module]) -> bool:
         len(children) > 1
         and len({id(child) for child in children}) == len(children)
         and len({type(child) for child in children}) == 1
-        and not isinstance(children[0], (*PRUNABLE, nn.ModuleList))
-        and all(any(isinstance(part, PRUNABLE) for part in child.modules()) for child in children)
+        and not isinstance(children[0], nn.ModuleList)
+        and not any(_matrices(children[0], recurse=False))
+        and all(any(_matrices(child, recurse=True)) for child in children)
     )
+
+
+def _matrices(module: nn.Module, *, recurse: bool) -> Iterator[bool]:
+    """Whether each parameter is a matrix, or may be one where it has no values yet."""
+    return (is_lazy(each) or each.ndim > 1 for each in module.parameters(recurse=recurse))
 
 
 def _chain(name: str, container: nn.Module) -> Chain:

@@ -1,8 +1,8 @@
-"""masksolve for JAX: masks of weights, eager or inside jit, vmap and grad, and of parameter trees."""
+"""Masks of weights, eager or inside jit, vmap and grad, and of trees of parameters."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +13,20 @@ import numpy.typing as npt
 
 import masksolve as ms
 
-Where = Callable[[str, Any], bool]
-"""Whether to mask a leaf, from its path such as ``"params/Dense_0/kernel"`` and the leaf."""
+from ..plane import Plane
+from .kinds import AMBIGUOUS, LAST_TWO, Where, found, path_of
 
 _MAGNITUDE: dict[str, Any] = {"score": "magnitude", "duals": False, "tiles": False}
 
 
-def mask(w: Any, pattern: ms.Pattern | str, *, backend: str = "auto", workers: int = 1) -> jax.Array:
+def mask(
+    w: Any,
+    pattern: ms.Pattern | str,
+    *,
+    plane: Plane | None = None,
+    backend: str = "auto",
+    workers: int = 1,
+) -> jax.Array:
     """Find the mask that keeps the largest sum of ``abs(w)``; eager, or inside ``jit``, ``vmap`` or ``grad``.
 
     An array with values is solved where it lies, as by `masksolve.solve`. One that is being traced is
@@ -35,6 +42,10 @@ def mask(w: Any, pattern: ms.Pattern | str, *, backend: str = "auto", workers: i
     pattern : Pattern or str
         Transposable patterns need no thought about layout. One-directional ones run along their axis:
         ``"2:4 axis=-2"`` groups the inputs of a Flax kernel, ``"2:4"`` its outputs.
+    plane : Plane, optional
+        Which axes are inputs (rows) and outputs (columns), where these are not the last two:
+        ``Plane(0, (1, 2))`` for a kernel (inputs, heads, features), ``Plane((0, 1), 2)`` for one
+        (heads, features, outputs), as attention layers have.
     backend : str
         As for `masksolve.solve`.
     workers : int
@@ -59,6 +70,10 @@ def mask(w: Any, pattern: ms.Pattern | str, *, backend: str = "auto", workers: i
            [False,  True]], dtype=bool)
     """
     w = jax.lax.stop_gradient(jnp.asarray(w))
+    if plane is not None:
+        kept = mask(plane.matrices(w), pattern, backend=backend, workers=workers)
+        seen: jax.Array = plane.weight(kept, w.shape)
+        return seen
     pattern = _from_the_end(ms.Pattern.parse(pattern), w.ndim)
 
     def solve(scores: Any) -> ms.MaskResult:
@@ -73,8 +88,8 @@ def mask(w: Any, pattern: ms.Pattern | str, *, backend: str = "auto", workers: i
         return np.asarray(solve(np.asarray(values)).mask)
 
     result = jax.eval_shape(lambda: jnp.zeros(w.shape, bool))
-    kept: jax.Array = jax.pure_callback(on_host, result, w, vmap_method="broadcast_all")
-    return kept
+    kept = jax.pure_callback(on_host, result, w, vmap_method="broadcast_all")
+    return jnp.asarray(kept)
 
 
 def mask_tree(
@@ -82,6 +97,7 @@ def mask_tree(
     pattern: ms.Pattern | str,
     *,
     where: Where | None = None,
+    planes: Mapping[str, Plane] | None = None,
     backend: str = "auto",
     workers: int = 1,
 ) -> Any:
@@ -95,7 +111,12 @@ def mask_tree(
     where : callable, optional
         Called as ``where(path, leaf)`` with the keys of a leaf joined by slashes, such as
         ``"params/Dense_0/kernel"``; true to mask it. By default, every leaf of floating-point numbers
-        with at least two axes.
+        with at least two axes, embeddings, biases and LoRA's adapters left out; `choose` lists them.
+    planes : mapping from str to Plane, optional
+        From paths or shell-style wildcards to the axes that are inputs (rows) and outputs (columns).
+        Known without are attention layers of Flax, ``query/kernel`` (inputs, heads, features) and its
+        like and ``out/kernel`` (heads, features, outputs), and convolutions named so. Any other leaf
+        of three axes needs it; of all others they are the last two.
 
     Returns
     -------
@@ -106,7 +127,8 @@ def mask_tree(
     Raises
     ------
     TypeError, ValueError
-        As `mask`, naming the leaf; ValueError if no leaf is chosen.
+        As `mask`, naming the leaf; ValueError if no leaf is chosen, or one of three axes of which the
+        plane is not known.
 
     Examples
     --------
@@ -118,23 +140,25 @@ def mask_tree(
     """
     if where is not None and not callable(where):
         raise TypeError(f"where must be callable as where(path, leaf), got {where!r}")
-    chosen = _is_matrix if where is None else where
-    leaves, structure = jax.tree.flatten_with_path(params)
-    paths = [jax.tree_util.keystr(keys, simple=True, separator="/") for keys, _ in leaves]
-    masks, count = [], 0
-    for path, (_, leaf) in zip(paths, leaves, strict=True):
-        if not chosen(path, leaf):
-            masks.append(jnp.ones((), bool))
-            continue
-        count += 1
-        try:
-            masks.append(mask(leaf, pattern, backend=backend, workers=workers))
-        except (TypeError, ValueError) as error:
-            error.add_note(f"in the leaf '{path}' of params; where= can leave it out")
-            raise
-    if not count:
+    chosen = {choice.path: choice for choice, _ in found(params, where, planes) if not choice.skipped}
+    if not chosen:
+        paths = [path_of(keys) for keys, _ in jax.tree.flatten_with_path(params)[0]]
         raise ValueError(f"where must choose a leaf of params to mask, got none of {paths[:8]}")
-    return jax.tree.unflatten(structure, masks)
+
+    def masked(keys: Any, leaf: Any) -> jax.Array:
+        choice = chosen.get(path_of(keys))
+        if choice is None:
+            return jnp.ones((), bool)
+        try:
+            if choice.plane is None:
+                raise ValueError(f"w {AMBIGUOUS}")
+            plane = None if choice.plane == LAST_TWO else choice.plane
+            return mask(leaf, pattern, plane=plane, backend=backend, workers=workers)
+        except (TypeError, ValueError) as error:
+            error.add_note(f"in the leaf '{choice.path}' of params; where= can leave it out")
+            raise
+
+    return jax.tree.map_with_path(masked, params)
 
 
 def apply(params: Any, masks: Any) -> Any:
@@ -184,10 +208,6 @@ def _check(solve: Callable[..., ms.MaskResult], pattern: ms.Pattern, w: jax.Arra
     solve(
         np.zeros((0,) * w.ndim, w.dtype)
     )  # has no tiles; the backend and the dtype are looked at all the same
-
-
-def _is_matrix(path: str, leaf: Any) -> bool:
-    return jnp.ndim(leaf) >= 2 and jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
 
 
 def _from_the_end(pattern: ms.Pattern, axes: int) -> ms.Pattern:
