@@ -11,17 +11,10 @@ import triton.language as tl
 
 
 @triton.jit
-def numbers_of(listed, tiles, TILES: tl.constexpr, LISTED: tl.constexpr):
-    """Numbers (TILES,) of the program's tiles as int64, and which of them exist.
-
-    ``LISTED``: the tiles to solve are those whose numbers stand in ``listed``; otherwise all of them.
-    """
-    place = tl.program_id(0).to(tl.int64) * TILES + tl.arange(0, TILES)
-    real = place < tiles
-    number = place
-    if LISTED:
-        number = tl.load(listed + place, mask=real, other=0)
-    return number, real
+def numbers_of(tiles, TILES: tl.constexpr):
+    """Numbers (TILES,) of the program's tiles as int64, and which of them exist."""
+    number = tl.program_id(0).to(tl.int64) * TILES + tl.arange(0, TILES)
+    return number, number < tiles
 
 
 @triton.jit

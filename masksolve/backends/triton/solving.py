@@ -247,16 +247,16 @@ def augment(scores, inside, some, kept, rows, columns, excess, N: tl.constexpr, 
 
 @triton.jit
 def solve(
-    scores, mask, row_prices, column_prices, objectives, bounds, proofs, totals, begin_with, listed,
+    scores, mask, row_prices, column_prices, objectives, bounds, proofs, totals, begin_with,
     tiles, largest, tolerance, rounds, down, across,
     score_lead, score_down, score_across, score_row, score_column,
     mask_lead, mask_down, mask_across, mask_row, mask_column,
     M: tl.constexpr, N: tl.constexpr, AT_MOST: tl.constexpr, SCORE: tl.constexpr,
     DTYPE: tl.constexpr, INFINITE: tl.constexpr, SIDE: tl.constexpr, TILES: tl.constexpr,
-    LISTED: tl.constexpr, STARTED: tl.constexpr, PRICED: tl.constexpr, SUMMED: tl.constexpr,
+    STARTED: tl.constexpr, PRICED: tl.constexpr, SUMMED: tl.constexpr,
 ):
     """Solve and prove a program's tiles; see `masksolve.backends.triton.launching.Launch` for the arguments."""
-    number, real = numbers_of(listed, tiles, TILES, LISTED)
+    number, real = numbers_of(tiles, TILES)
     line = tl.arange(0, SIDE)
     lines = number[:, None] * M + line[None, :]
     exists = real[:, None] & (line < M)[None, :]
