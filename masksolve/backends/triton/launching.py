@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
@@ -16,11 +17,15 @@ import triton
 import triton.language as tl
 
 from ...types import Score
+from .pairing import pair
 from .ranking import rank
 from .solving import solve
 
 INTERPRETED = not isinstance(solve, triton.JITFunction)
 """Whether Triton's interpreter runs the kernels on the processor (``TRITON_INTERPRET=1`` before their import)."""
+
+_turn: AbstractContextManager[object] = threading.Lock() if INTERPRETED else nullcontext()
+"""The interpreter replaces functions of Triton while it runs, so two threads cannot use it at once."""
 
 _INTERPRETED_ENTRIES = 1 << 14
 """Entries of a program for the interpreter, which takes as long for a small array as for a large one."""
@@ -104,7 +109,7 @@ def run(task: Task, rule: Rule) -> Totals:
 
     Everything is put on the device's current stream; the host waits once, for the totals.
     """
-    with _device(task.scores):
+    with _turn, _device(task.scores):
         parts = [_launch(piece, rule) for piece in _pieces(task)]
         return _read(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0])
 
@@ -121,33 +126,41 @@ def constants(rule: Rule, height: int, width: int, task: Task | None = None) -> 
         "DTYPE": dtype,
         "INFINITE": infinite,
         "SIDE": side,
-        "TILES": _tiles_together(height, side),
+        "TILES": _tiles_together(kernel_of(rule, height, width), side),
         "STARTED": task is not None and task.start is not None,
         "PRICED": task is not None and task.rows is not None,
         "SUMMED": task is not None and task.objective is not None,
     }
 
 
-def options(height: int, side: int) -> dict[str, int]:
+def options(kernel: Any, side: int) -> dict[str, int]:
     """How a kernel is to be compiled.
 
-    One warp holds a tile up to 16 by 16, so that nothing is exchanged through shared memory. Larger ones need
-    more registers than a warp has: ahead-of-time compilation for three architectures shows no spill like this.
+    One warp holds tiles up to 16 by 16, so that nothing is exchanged through shared memory. Larger ones need
+    more registers than a warp has; with these numbers, no kernel up to m = 16 spills on three architectures, as
+    tests/backends/triton/test_compilation.py records. Groups and pairs need no exchange between threads.
     """
-    warps = 1 if height == 1 or side <= 16 else {32: 2, 64: 8}[side]
+    warps = {32: 2, 64: 8}.get(side, 1) if kernel is solve else 4
     return {"num_warps": warps, "maxnreg": 255}
 
 
-def kernel_of(height: int) -> Any:
-    """Kernel for tiles of this many rows."""
-    return rank if height == 1 else solve
+def kernel_of(rule: Rule, height: int, width: int) -> Any:
+    """Kernel for tiles of a shape.
+
+    `pair` wants scores that its own type holds, which squares of float32 are not.
+    """
+    if height == 1:
+        return rank
+    pairs = height == width == 4 and rule.n == 2 and not rule.at_most
+    return pair if pairs and (rule.double or rule.score != "square") else solve
 
 
-def _tiles_together(height: int, side: int) -> int:
-    entries = side * (1 if height == 1 else side)
+def _tiles_together(kernel: Any, side: int) -> int:
+    """Tiles of a program: a few numbers a thread, or many for the interpreter."""
+    entries = side if kernel is rank else side * side
     if INTERPRETED:
         return max(1, _INTERPRETED_ENTRIES // entries)
-    return max(1, (256 if height == 1 else 128) // entries)
+    return 128 if kernel is pair else max(1, (1024 if kernel is rank else 128) // entries)
 
 
 def _launch(task: Task, rule: Rule) -> torch.Tensor:
@@ -159,11 +172,12 @@ def _launch(task: Task, rule: Rule) -> torch.Tensor:
     grid = (*(1,) * (5 - task.scores.ndim), *task.scores.shape[:-2])
     unused = task.proven
     outputs = [unused if part is None else part for part in (task.rows, task.columns, task.objective, task.bound)]
-    kernel_of(height)[(programs,)](
+    kernel = kernel_of(rule, height, width)
+    kernel[(programs,)](
         _bytes(task.scores), _bytes(task.mask), *outputs, _bytes(task.proven), totals,
         unused if task.start is None else task.start,
         task.tiles, rule.largest, rule.tolerance, rule.rounds, grid[1], grid[2],
-        *_strides(task.scores), *_strides(task.mask), **fixed, **options(height, fixed["SIDE"]),
+        *_strides(task.scores), *_strides(task.mask), **fixed, **options(kernel, fixed["SIDE"]),
     )  # fmt: skip
     return totals
 
