@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._ext.floating_point import Default
-from .backends import choose, configure
+from .backends import choose, configure, finishes
 from .backends.base import Backend, Report
 from .certifying import certified
 from .errors import BackendFailedError, InfeasibleError, TimeLimitError
@@ -67,7 +67,8 @@ def solve(
     backend : str
         A name from `masksolve.backends`; ``"auto"`` chooses and says why in ``stats``: ``exact``
         for arrays on the host; for arrays on an accelerator, which stay there, ``triton`` if they are
-        torch's and it can run, else ``batched``. Any other backend copies such an array to the host, and its mask back.
+        torch's and it can run, else ``batched``. Any other backend copies such an array to the host, and
+        its mask back.
     keep, drop : array of bool, broadcastable to ``scores``
         Entries that must, or must not, be kept.
     warm_start : MaskResult or Prices
@@ -271,7 +272,8 @@ class _Solve:
 
     def _in_place(self) -> bool:
         """Whether the backend reads and writes arrays on a device where they are."""
-        return self.problem.framework is not None and self.engine.works_in_place(self.problem)
+        trusted = self.problem.framework is not None and finishes(type(self.engine))
+        return trusted and self.engine.works_in_place(self.problem)
 
     def _run(self, layout: Layout, execution: Execution, interruption: Interruption) -> list[Report]:
         spans = self._spans(layout)

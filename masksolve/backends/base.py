@@ -108,9 +108,9 @@ class Backend(abc.ABC):
     def works_in_place(self, problem: MaskProblem) -> bool:
         """Whether `solve` is to be handed arrays of this problem that are not on the host, as they lie.
 
-        A backend that says so is handed the one block of all tiles, ``placed`` as `masksolve.layout.placed` says.
-        It reads and writes through those strided views, checks the scores (see ``checks_scores``), and proves
-        tiles itself; only backends of this package are believed.
+        A backend that says so is handed the one block of all tiles, ``placed`` as `masksolve.layout.placed`
+        says. It reads and writes through those strided views, checks the scores (see ``checks_scores``),
+        and proves tiles itself; only backends of this package are believed.
         """
         return False
 

@@ -28,10 +28,11 @@ from .placed import Placed
 class DeviceBlock:
     """Equal tiles on a device; see `masksolve.layout.Block`.
 
-    ``scores``, ``keep`` and ``drop`` are (tiles, r, c), made when they are asked for; ``start`` is (tiles, r) and
-    (tiles, c), in row-major order of the region's grid. ``answers`` holds, by the first tile of every run that
-    was written, masks, row prices, column prices; ``sums`` objectives and bounds. If the block is ``placed``, a
-    backend reads and writes through the views in there instead, and nothing is collected.
+    ``scores``, ``keep`` and ``drop`` are (tiles, r, c), made when they are asked for; ``start`` is (tiles,
+    r) and (tiles, c), in row-major order of the region's grid. ``answers`` holds, by the first tile of
+    every run that was written, masks, row prices, column prices; ``sums`` objectives and bounds. If the
+    block is ``placed``, a backend reads and writes through the views in there instead, and nothing is
+    collected.
     """
 
     problem: MaskProblem
@@ -122,10 +123,12 @@ class DeviceBlock:
     def some_on_host(self, places: npt.NDArray[np.intp]) -> tuple[Chunk, BoolArray]:
         """Copy some tiles of a placed block, and their masks, to the host; the scores in float64."""
         assert self.placed is not None
-        scores, mask = self.placed.some(places)
+        entries, mask = self.placed.some(places)
         numbers = [self.number(int(tile)) for tile in places]
-        scores = worth(np.array(self.read(scores), dtype=np.float64), self.problem.score)
-        return Chunk(scores, None, None, self.row_bounds, self.column_bounds, numbers), np.array(self.read(mask))
+        scores = worth(np.array(self.read(entries), dtype=np.float64), self.problem.score)
+        return Chunk(scores, None, None, self.row_bounds, self.column_bounds, numbers), np.array(
+            self.read(mask)
+        )
 
     def read(self, array: Any) -> Any:
         """Bring an array to the host, in NumPy."""
@@ -154,7 +157,9 @@ class DeviceBlock:
     def amend(self, tile: int, mask: BoolArray, prices: Prices) -> None:
         """Replace the mask and the prices of one tile."""
         if self.placed is not None:
-            self.placed.write([tile], mask[np.newaxis], Prices(*(x if x is None else x[np.newaxis] for x in prices)))
+            self.placed.write(
+                [tile], mask[np.newaxis], Prices(*(x if x is None else x[np.newaxis] for x in prices))
+            )
             return
         first = max(start for start in self.answers if start <= tile)
         xp, place = self.problem.xp, tile - first
@@ -186,7 +191,8 @@ class DeviceBlock:
 class DeviceLayout:
     """A problem on a device, cut into blocks; what `masksolve.layout.host.HostLayout` is on the host.
 
-    ``in_place`` lays out one region of torch's tensors for a backend that reads and writes them where they are.
+    ``in_place`` lays out one region of torch's tensors for a backend that reads and writes them where they
+    are.
     """
 
     def __init__(
@@ -292,7 +298,9 @@ class DeviceLayout:
         if not self._keeps_tiles:
             return None
         if self._placed is not None:
-            return (self._placed.objective, self._placed.bound)[which].reshape(self._tiling.grid)
+            placed = self._placed.objective if which == 0 else self._placed.bound
+            assert placed is not None
+            return placed.reshape(self._tiling.grid)
         xp, parts = self._problem.xp, []
         assert self._problem.framework is not None
         with self._problem.framework.double_precision():

@@ -78,13 +78,13 @@ class Placed:
         import torch
 
         tiles = torch.as_tensor(tiles, device=self.mask.device)
-        self.mask[self.place(tiles)] = torch.as_tensor(np.array(mask) if isinstance(mask, np.ndarray) else mask,
-                                                       device=self.mask.device)  # fmt: skip
+        owned = np.array(mask) if isinstance(mask, np.ndarray) else mask  # a view may be read-only
+        self.mask[self.place(tiles)] = torch.as_tensor(owned, device=self.mask.device)
         if prices is None:
             return
         for room, values in zip((self.rows, self.columns), prices, strict=True):
-            if room is not None:
-                room[tiles] = 0.0 if values is None else torch.as_tensor(values, device=room.device).to(room.dtype)
+            if room is not None and values is not None:
+                room[tiles] = torch.as_tensor(values, device=room.device).to(room.dtype)
 
     def record(self, tiles: Any, objective: Any, bound: Any) -> None:
         """Note objectives and bounds (k,) of some tiles, if they are asked for."""
@@ -95,7 +95,7 @@ class Placed:
                 room[torch.as_tensor(tiles, device=room.device)] = torch.as_tensor(values, device=room.device)
 
     def some(self, tiles: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Copies (k, r, c) of some tiles' scores and masks."""
+        """Copy some tiles' scores and masks (k, r, c)."""
         import torch
 
         place = self.place(torch.as_tensor(tiles, device=self.mask.device))
@@ -105,6 +105,7 @@ class Placed:
 def _cut(array: torch.Tensor, region: Region) -> torch.Tensor:
     """View a region's tiles of a grouped tensor, shape ``(*grid, r, c)``."""
     part = array[..., region.down.entries, region.across.entries]
-    part = part.unflatten(-1, (region.across.runs, region.across.length))
-    part = part.unflatten(-3, (region.down.runs, region.down.length))
-    return part.movedim(-2, -3)
+    *lead, _, _ = part.shape
+    down, across = region.down, region.across
+    # Cutting an axis in two never copies, whatever the strides.
+    return part.view(*lead, down.runs, down.length, across.runs, across.length).movedim(-2, -3)

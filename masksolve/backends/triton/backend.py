@@ -53,25 +53,21 @@ class Triton(ChunkBackend):
         missing = super().unavailable() or Batched.unavailable()
         if missing is not None or interpreting() or any(map(os.path.exists, _DEVICE_FILES)):
             return missing
-        return "needs a GPU of NVIDIA or AMD, or TRITON_INTERPRET=1 in the environment to try it slowly without"
+        return (
+            "needs a GPU of NVIDIA or AMD, or TRITON_INTERPRET=1 in the environment to try it slowly without"
+        )
 
     @classmethod
     def suits(cls, scores: Any) -> bool:
         """Whether ``"auto"`` takes it: for tensors of torch on a GPU, where Triton is installed."""
-        torch = sys.modules.get("torch")
-        return (
-            torch is not None
-            and isinstance(scores, torch.Tensor)
-            and scores.device.type == "cuda"
-            and cls.unavailable() is None
-        )
+        return _is_tensor(scores) and scores.device.type == "cuda" and cls.unavailable() is None
 
     def works_in_place(self, problem: MaskProblem) -> bool:
-        """Whether all the problem's tiles are whole, without forced choices, and torch's where kernels run."""
-        if problem.framework is None or problem.forced or len(problem.tiling.regions) > 1 or not problem.size:
+        """Whether all tiles are whole, without forced choices, and torch's where kernels run."""
+        if not _is_tensor(problem.scores) or problem.forced or len(problem.tiling.regions) > 1:
             return False
-        device = getattr(problem.scores.device, "type", None)
-        return problem.framework.__name__.endswith(".torch") and device == ("cpu" if interpreting() else "cuda")
+        where = "cpu" if interpreting() else "cuda"
+        return bool(problem.size and problem.scores.device.type == where)
 
     def solve(self, block: Block, first: int, last: int) -> Report:
         """Solve a whole block in place; tiles that float32 leaves open again in float64."""
@@ -91,6 +87,12 @@ class Triton(ChunkBackend):
             return mask, prices, {**counts, f"by batched: {reason}": len(chunk.numbers)}
         mask, prices = solve_copy(chunk, self.rounds)
         return mask, prices, {}
+
+
+def _is_tensor(array: Any) -> bool:
+    """Whether an array is torch's; torch is not imported to find out."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(array, torch.Tensor)
 
 
 def interpreting() -> bool:

@@ -1,4 +1,4 @@
-"""Kernels compiled ahead of time for GPUs that need not be there: does it compile, and does it spill?"""
+"""Kernels compiled ahead of time, for GPUs that need not be there, and what they use."""
 
 from __future__ import annotations
 
@@ -73,7 +73,11 @@ def compile_ahead(rule: Rule, height: int, width: int, capability: int, dtype: s
     kernel = kernel_of(rule, height, width)
     fixed = {**constants(rule, height, width), "PRICED": True, "SUMMED": True}
     prices = "*fp64" if rule.double else "*fp32"
-    types = {**dict.fromkeys(("row_prices", "column_prices", "begin_with"), prices), "scores": f"*{dtype}", **_TYPES}
+    types = {
+        **dict.fromkeys(("row_prices", "column_prices", "begin_with"), prices),
+        "scores": f"*{dtype}",
+        **_TYPES,
+    }
     signature = {name: "constexpr" if name in fixed else types.get(name, "i64") for name in kernel.arg_names}
     settings = options(kernel, fixed["SIDE"])
     source = ASTSource(fn=kernel, signature=signature, constexprs=fixed)

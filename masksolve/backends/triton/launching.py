@@ -22,7 +22,7 @@ from .ranking import rank
 from .solving import solve
 
 INTERPRETED = not isinstance(solve, triton.JITFunction)
-"""Whether Triton's interpreter runs the kernels on the processor (``TRITON_INTERPRET=1`` before their import)."""
+"""Whether the interpreter runs the kernels: ``TRITON_INTERPRET=1`` was set when they were imported."""
 
 _turn: AbstractContextManager[object] = threading.Lock() if INTERPRETED else nullcontext()
 """The interpreter replaces functions of Triton while it runs, so two threads cannot use it at once."""
@@ -137,11 +137,13 @@ def options(kernel: Any, side: int) -> dict[str, int]:
     """How a kernel is to be compiled.
 
     One warp holds tiles up to 16 by 16, so that nothing is exchanged through shared memory. Larger ones need
-    more registers than a warp has; with these numbers, no kernel up to m = 16 spills on three architectures, as
-    tests/backends/triton/test_compilation.py records. Groups and pairs need no exchange between threads.
+    more registers than a warp has; with these numbers, no kernel up to m = 16 spills on three
+    architectures, as tests/backends/triton/test_compilation.py records. Groups and pairs need no exchange
+    between threads.
     """
     warps = {32: 2, 64: 8}.get(side, 1) if kernel is solve else 4
-    return {"num_warps": warps, "maxnreg": 255}
+    # Without a limit, the assembler keeps to fewer registers than there are and spills; AMD's takes none.
+    return {"num_warps": warps} if torch.version.hip else {"num_warps": warps, "maxnreg": 255}
 
 
 def kernel_of(rule: Rule, height: int, width: int) -> Any:
@@ -171,7 +173,9 @@ def _launch(task: Task, rule: Rule) -> torch.Tensor:
     totals = torch.empty((5, programs), dtype=torch.float64, device=task.scores.device)
     grid = (*(1,) * (5 - task.scores.ndim), *task.scores.shape[:-2])
     unused = task.proven
-    outputs = [unused if part is None else part for part in (task.rows, task.columns, task.objective, task.bound)]
+    outputs = [
+        unused if part is None else part for part in (task.rows, task.columns, task.objective, task.bound)
+    ]
     kernel = kernel_of(rule, height, width)
     kernel[(programs,)](
         _bytes(task.scores), _bytes(task.mask), *outputs, _bytes(task.proven), totals,
@@ -199,12 +203,11 @@ def _pieces(task: Task) -> Iterator[Task]:
 def _folded(scores: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Drop axes of length 1 and join axes that one stride can walk, in both tensors alike."""
     axes: list[tuple[int, int, int]] = []
-    for size, *strides in zip(scores.shape[:-2], scores.stride()[:-2], mask.stride()[:-2], strict=True):
+    for size, one, other in zip(scores.shape[:-2], scores.stride()[:-2], mask.stride()[:-2], strict=True):
         if size == 1:
             continue
-        if axes and axes[-1][1] == size * strides[0] and axes[-1][2] == size * strides[1]:
-            size *= axes.pop()[0]
-        axes.append((size, strides[0], strides[1]))
+        joins = axes and axes[-1][1:] == (size * one, size * other)
+        axes.append((size * (axes.pop()[0] if joins else 1), one, other))
     shape = [size for size, _, _ in axes]
     folded = [
         array.as_strided([*shape, *array.shape[-2:]], [*(axis[which] for axis in axes), *array.stride()[-2:]])

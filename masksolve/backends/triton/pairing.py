@@ -1,9 +1,10 @@
 """The kernel for 2:4-T with exactly two kept: one tile a thread, all 90 masks weighed without listing them.
 
-Every column keeps two of four rows, so a row that keeps two columns has a partner that keeps the other two, and a
-mask is two such pairs of opposite rows (docs/theory.md). There are three ways to pair the rows. For each pair,
-the better half of the columns is found among six, so 6 * 6 sums of two entries and a few comparisons decide.
-The prices follow from the mask: Bellman-Ford on eight nodes settles after four rounds, without a branch.
+Every column keeps two of four rows, so a row that keeps two columns has a partner that keeps the other two,
+and a mask is two such pairs of opposite rows (docs/theory.md). There are three ways to pair the rows. For
+each pair, the better half of the columns is found among six, so 6 * 6 sums of two entries and a few
+comparisons decide. The prices follow from the mask: Bellman-Ford on eight nodes settles after four rounds,
+without a branch.
 
 Names are ``s_ij``-like tuples of sixteen lanes: number 4 * i + j is row i, column j.
 """
@@ -23,7 +24,8 @@ FAR: tl.constexpr = tl.constexpr(float("inf"))
 def halves(a0, a1, a2, a3, b0, b1, b2, b3):
     """Best of six: two columns for row a, the other two for row b. Its sum, and a's columns as four bits.
 
-    With d = a - b the sum is all of b plus the two largest of d, but differences would round; sums are compared.
+    With d = a - b the sum is all of b plus the two largest of d, but differences would round; sums are
+    compared.
     """
     best = (a0 + a1) + (b2 + b3)
     bits = tl.full(best.shape, 0b0011, tl.int32)
@@ -48,27 +50,31 @@ def halves(a0, a1, a2, a3, b0, b1, b2, b3):
 def row_price(s0, s1, s2, s3, bits, w0, w1, w2, w3):
     """Largest price of a row that its kept entries allow, with w the columns' prices of opposite sign."""
     low = tl.minimum(tl.where((bits & 1) != 0, s0 + w0, FAR), tl.where((bits & 2) != 0, s1 + w1, FAR))
-    return tl.minimum(low, tl.minimum(tl.where((bits & 4) != 0, s2 + w2, FAR), tl.where((bits & 8) != 0, s3 + w3, FAR)))
+    return tl.minimum(
+        low, tl.minimum(tl.where((bits & 4) != 0, s2 + w2, FAR), tl.where((bits & 8) != 0, s3 + w3, FAR))
+    )
 
 
 @triton.jit
 def column_price(s0, s1, s2, s3, k0, k1, k2, k3, BIT: tl.constexpr, u0, u1, u2, u3, w):
     """Largest w of a column that its dropped entries allow."""
     low = tl.minimum(tl.where((k0 & BIT) != 0, FAR, u0 - s0), tl.where((k1 & BIT) != 0, FAR, u1 - s1))
-    low = tl.minimum(low, tl.minimum(tl.where((k2 & BIT) != 0, FAR, u2 - s2), tl.where((k3 & BIT) != 0, FAR, u3 - s3)))
+    low = tl.minimum(
+        low, tl.minimum(tl.where((k2 & BIT) != 0, FAR, u2 - s2), tl.where((k3 & BIT) != 0, FAR, u3 - s3))
+    )
     return tl.minimum(w, low)
 
 
 @triton.jit
 def loss(s, bits, BIT: tl.constexpr, u, w):
-    """What an entry adds to the violation."""
+    """Violation of an entry."""
     reduced = s.to(tl.float64) - u.to(tl.float64) + w.to(tl.float64)
     return tl.where((bits & BIT) != 0, tl.maximum(-reduced, 0.0), tl.maximum(reduced, 0.0))
 
 
 @triton.jit
 def lost(s0, s1, s2, s3, bits, u, w0, w1, w2, w3):
-    """What a row adds to the violation."""
+    """Violation of a row."""
     return (loss(s0, bits, 1, u, w0) + loss(s1, bits, 2, u, w1)) + (
         loss(s2, bits, 4, u, w2) + loss(s3, bits, 8, u, w3)
     )
@@ -76,7 +82,7 @@ def lost(s0, s1, s2, s3, bits, u, w0, w1, w2, w3):
 
 @triton.jit
 def keeps(s, bits, BIT: tl.constexpr):
-    """What an entry adds to the kept sum."""
+    """Score of an entry if it is kept, else 0."""
     return tl.where((bits & BIT) != 0, s.to(tl.float64), 0.0)
 
 
@@ -135,10 +141,30 @@ def pair(
     wrong = (unfits(a0, a1, a2, a3, largest) + unfits(b0, b1, b2, b3, largest)) + (
         unfits(c0, c1, c2, c3, largest) + unfits(d0, d1, d2, d3, largest)
     )
-    a0, a1, a2, a3 = worth(a0, SCORE, DTYPE), worth(a1, SCORE, DTYPE), worth(a2, SCORE, DTYPE), worth(a3, SCORE, DTYPE)
-    b0, b1, b2, b3 = worth(b0, SCORE, DTYPE), worth(b1, SCORE, DTYPE), worth(b2, SCORE, DTYPE), worth(b3, SCORE, DTYPE)
-    c0, c1, c2, c3 = worth(c0, SCORE, DTYPE), worth(c1, SCORE, DTYPE), worth(c2, SCORE, DTYPE), worth(c3, SCORE, DTYPE)
-    d0, d1, d2, d3 = worth(d0, SCORE, DTYPE), worth(d1, SCORE, DTYPE), worth(d2, SCORE, DTYPE), worth(d3, SCORE, DTYPE)
+    a0, a1, a2, a3 = (
+        worth(a0, SCORE, DTYPE),
+        worth(a1, SCORE, DTYPE),
+        worth(a2, SCORE, DTYPE),
+        worth(a3, SCORE, DTYPE),
+    )
+    b0, b1, b2, b3 = (
+        worth(b0, SCORE, DTYPE),
+        worth(b1, SCORE, DTYPE),
+        worth(b2, SCORE, DTYPE),
+        worth(b3, SCORE, DTYPE),
+    )
+    c0, c1, c2, c3 = (
+        worth(c0, SCORE, DTYPE),
+        worth(c1, SCORE, DTYPE),
+        worth(c2, SCORE, DTYPE),
+        worth(c3, SCORE, DTYPE),
+    )
+    d0, d1, d2, d3 = (
+        worth(d0, SCORE, DTYPE),
+        worth(d1, SCORE, DTYPE),
+        worth(d2, SCORE, DTYPE),
+        worth(d3, SCORE, DTYPE),
+    )
 
     one, ka = halves(a0, a1, a2, a3, b0, b1, b2, b3)
     two, kc = halves(c0, c1, c2, c3, d0, d1, d2, d3)
@@ -167,9 +193,9 @@ def pair(
         w2 = column_price(a2, b2, c2, d2, ka, kb, kc, kd, 4, ua, ub, uc, ud, w2)
         w3 = column_price(a3, b3, c3, d3, ka, kb, kc, kd, 8, ua, ub, uc, ud, w3)
 
-    violation = (lost(a0, a1, a2, a3, ka, ua, w0, w1, w2, w3) + lost(b0, b1, b2, b3, kb, ub, w0, w1, w2, w3)) + (
-        lost(c0, c1, c2, c3, kc, uc, w0, w1, w2, w3) + lost(d0, d1, d2, d3, kd, ud, w0, w1, w2, w3)
-    )
+    violation = (
+        lost(a0, a1, a2, a3, ka, ua, w0, w1, w2, w3) + lost(b0, b1, b2, b3, kb, ub, w0, w1, w2, w3)
+    ) + (lost(c0, c1, c2, c3, kc, uc, w0, w1, w2, w3) + lost(d0, d1, d2, d3, kd, ud, w0, w1, w2, w3))
     objective, in_all, least, some = column_sums(a0, b0, c0, d0, ka, kb, kc, kd, 1)
     more, size, low, one_more = column_sums(a1, b1, c1, d1, ka, kb, kc, kd, 2)
     objective, in_all, least, some = objective + more, in_all + size, tl.minimum(least, low), some + one_more
@@ -177,7 +203,7 @@ def pair(
     objective, in_all, least, some = objective + more, in_all + size, tl.minimum(least, low), some + one_more
     more, size, low, one_more = column_sums(a3, b3, c3, d3, ka, kb, kc, kd, 8)
     objective, in_all, least, some = objective + more, in_all + size, tl.minimum(least, low), some + one_more
-    scale = tl.where(some > 0.0, some * least, 0.0)
+    scale = some * tl.where(some > 0.0, least, 0.0)
     beside = magnitudes(ua, ub, uc, ud) + magnitudes(w0, w1, w2, w3)
     bound = objective + violation + HALF_ULP * (16.0 * (in_all + violation) + 16.0 * beside)
     proven = (violation <= tolerance * scale) | ~real
@@ -208,4 +234,6 @@ def column_sums(s0, s1, s2, s3, k0, k1, k2, k3, BIT: tl.constexpr):
 @triton.jit
 def magnitudes(a, b, c, d):
     """Sum of four magnitudes, in float64."""
-    return (tl.abs(a).to(tl.float64) + tl.abs(b).to(tl.float64)) + (tl.abs(c).to(tl.float64) + tl.abs(d).to(tl.float64))
+    return (tl.abs(a).to(tl.float64) + tl.abs(b).to(tl.float64)) + (
+        tl.abs(c).to(tl.float64) + tl.abs(d).to(tl.float64)
+    )

@@ -12,13 +12,24 @@ HALF_ULP: tl.constexpr = tl.constexpr(2.0**-53 * (1 + 2.0**-20))
 
 @triton.jit
 def lost_slack(prices, counts, N: tl.constexpr):
-    """What lines that may keep 0 to N lose by keeping other counts than their prices ask for, (tiles,)."""
+    """Sum up what lines of 0 to N entries lose by keeping other counts than their prices ask for."""
     gained = (N - counts) * tl.maximum(prices, 0.0) + counts * tl.maximum(-prices, 0.0)
     return tl.sum(gained, axis=1)
 
 
 @triton.jit
-def prove(scores, kept, inside, rows, columns, real, tolerance, M: tl.constexpr, N: tl.constexpr, AT_MOST: tl.constexpr):
+def prove(
+    scores,
+    kept,
+    inside,
+    rows,
+    columns,
+    real,
+    tolerance,
+    M: tl.constexpr,
+    N: tl.constexpr,
+    AT_MOST: tl.constexpr,
+):
     """Objective, bound, and whether it proves the mask, (tiles,) each.
 
     Parameters
@@ -50,7 +61,7 @@ def prove(scores, kept, inside, rows, columns, real, tolerance, M: tl.constexpr,
     in_all = tl.sum(by_column, axis=1)
     least = tl.min(tl.where(by_column > 0.0, by_column, float("inf")), axis=1)
     some = tl.sum((by_column > 0.0).to(tl.float64), axis=1)
-    scale = tl.where(some > 0.0, some * least, 0.0)
+    scale = some * tl.where(some > 0.0, least, 0.0)
     beside = M * (tl.sum(tl.abs(rows), axis=1) + tl.sum(tl.abs(columns), axis=1))
     allowance = HALF_ULP * ((2 * M + 8) * (in_all + violation) + 4.0 * beside)
     # A price that is not finite makes the violation infinite or NaN, and the comparison false.

@@ -1,10 +1,11 @@
 """The kernel for m by m tiles: prices by order statistics, row choice, shortest augmenting paths, proof.
 
-A program holds TILES tiles of SIDE by SIDE entries, SIDE the power of two from m on. Every loop over tiles runs
-until all of them are through with it; the others stand still meanwhile, as ``where`` keeps them. The steps are
-those of `masksolve.backends.batched`, with two differences: paths are followed back by predecessors, which
-registers hold more cheaply than the distances after every step; and lines that may keep fewer than n exchange
-units with one more node, the *hub* of price 0, instead of a further row and column, which would double SIDE.
+A program holds TILES tiles of SIDE by SIDE entries, SIDE the power of two from m on. Every loop over tiles
+runs until all of them are through with it; the others stand still meanwhile, as ``where`` keeps them. The
+steps are those of `masksolve.backends.batched`, with two differences: paths are followed back by
+predecessors, which registers hold more cheaply than the distances after every step; and lines that may keep
+fewer than n exchange units with one more node, the *hub* of price 0, instead of a further row and column,
+which would double SIDE.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ BEYOND: tl.constexpr = tl.constexpr(0.25)
 
 @triton.jit
 def ranked(values, AXIS: tl.constexpr, N: tl.constexpr):
-    """The n-th and the (n + 1)-th largest number of every line, (tiles, side) each.
+    """Find the n-th and the (n + 1)-th largest number of every line, (tiles, side) each.
 
-    The largest number is taken out again and again, with all that equal it. Reductions stay within a thread for
-    the most part; a sort, which Triton has as well, moves every number at every step.
+    The largest number is taken out again and again, with all that equal it. Reductions stay within a thread
+    for the most part; a sort, which Triton has as well, moves every number at every step.
     """
     taken = tl.sum(tl.zeros_like(values).to(tl.int32), axis=AXIS)
     high = tl.max(values, axis=AXIS)
@@ -41,10 +42,10 @@ def ranked(values, AXIS: tl.constexpr, N: tl.constexpr):
 
 @triton.jit
 def price(values, some, positive, AXIS: tl.constexpr, N: tl.constexpr):
-    """Each line's price that minimises the dual bound while the others stand still: between ranks n and n + 1.
+    """Give each line the price, between ranks n and n + 1, that is best while the others stand still.
 
-    ``values`` are -inf outside the tile, where prices are 0. If ``positive``, the line may keep fewer than N, and
-    its price is not below zero.
+    ``values`` are -inf outside the tile, where prices are 0. If ``positive``, the line may keep fewer than
+    N, and its price is not below zero.
     """
     high, low = ranked(values, AXIS, N)
     floor = tl.where(positive, 0.0, -float("inf")).to(values.dtype)
@@ -57,8 +58,9 @@ def price(values, some, positive, AXIS: tl.constexpr, N: tl.constexpr):
 def descend(scores, inside, some, columns, rounds, N: tl.constexpr, AT_MOST: tl.constexpr):
     """Improve the columns' prices by turns with the rows', each time a little beyond the best.
 
-    Where lines may keep fewer, prices of any sign come first, since most masks keep the most everywhere; then a
-    constant moved from columns to rows leaves as few as possible below zero, and the last turn leaves none.
+    Where lines may keep fewer, prices of any sign come first, since most masks keep the most everywhere;
+    then a constant moved from columns to rows leaves as few as possible below zero, and the last turn
+    leaves none.
     """
     rows = tl.zeros_like(columns)
     for turn in range(rounds):
@@ -78,7 +80,7 @@ def descend(scores, inside, some, columns, rounds, N: tl.constexpr, AT_MOST: tl.
 
 @triton.jit
 def fill(scores, inside, some, columns, N: tl.constexpr, AT_MOST: tl.constexpr):
-    """Keep the best entries of every row; of equal ones those that come first, circularly, from the diagonal on.
+    """Keep the best entries of every row; of equal ones those that come first from the diagonal on.
 
     Returns the mask and the rows' prices.
     """
@@ -109,13 +111,24 @@ def nearest_along(distances, AXIS: tl.constexpr):
 
 
 @triton.jit
-def search(dropping, adding, excess, row_to_hub, hub_to_row, column_to_hub, hub_to_column, hub_excess, INFINITE: tl.constexpr, AT_MOST: tl.constexpr):
-    """Bellman-Ford from all nodes with too much, until nothing improves that is as near as the nearest room.
+def search(
+    dropping,
+    adding,
+    excess,
+    row_to_hub,
+    hub_to_row,
+    column_to_hub,
+    hub_to_column,
+    hub_excess,
+    INFINITE: tl.constexpr,
+    AT_MOST: tl.constexpr,
+):
+    """Search from all nodes with too much, until nothing improves that is nearer than the nearest room.
 
-    Returns distances of rows, columns and hub, and predecessors: of a row, the column (SIDE: the hub) whose entry
-    it drops; of a column, the row (SIDE: the hub) that adds an entry there; of the hub, a row, or SIDE plus a
-    column; -1 where a path begins or nothing was reached. A distance falls strictly or stays, and no cost is
-    negative even when rounded, so predecessors never form a cycle.
+    Returns distances of rows, columns and hub, and predecessors: of a row, the column (SIDE: the hub) whose
+    entry it drops; of a column, the row (SIDE: the hub) that adds an entry there; of the hub, a row, or
+    SIDE plus a column; -1 where a path begins or nothing was reached. A distance falls strictly or stays,
+    and no cost is negative even when rounded, so predecessors never form a cycle.
     """
     SIDE: tl.constexpr = excess.shape[1]
     columns = tl.where(excess > 0, 0.0, INFINITE).to(dropping.dtype)
@@ -160,14 +173,14 @@ def search(dropping, adding, excess, row_to_hub, hub_to_row, column_to_hub, hub_
 
 @triton.jit
 def entry(line, index):
-    """The entry of every tile's line (tiles, side) at its index (tiles,)."""
+    """Read every tile's line (tiles, side) at an index (tiles,)."""
     here = tl.arange(0, line.shape[1])[None, :] == index[:, None]
     return tl.sum(tl.where(here, line, 0), axis=1)
 
 
 @triton.jit
 def trace(end, found, row_from, column_from, hub_from, AT_MOST: tl.constexpr):
-    """Follow predecessors from the node ``end``; give each row's column to add and to drop, and the first node.
+    """Follow predecessors from ``end``; give each row's column to add and to drop, and the first node.
 
     Nodes are columns; SIDE is the hub. -1: the row adds, or drops, nothing.
     """
@@ -202,7 +215,18 @@ def trace(end, found, row_from, column_from, hub_from, AT_MOST: tl.constexpr):
 
 
 @triton.jit
-def augment(scores, inside, some, kept, rows, columns, excess, N: tl.constexpr, INFINITE: tl.constexpr, AT_MOST: tl.constexpr):
+def augment(
+    scores,
+    inside,
+    some,
+    kept,
+    rows,
+    columns,
+    excess,
+    N: tl.constexpr,
+    INFINITE: tl.constexpr,
+    AT_MOST: tl.constexpr,
+):
     """Move one unit of every tile from a node with too much to the nearest one with room."""
     SIDE: tl.constexpr = scores.shape[1]
     line = tl.arange(0, SIDE)[None, :]
@@ -224,7 +248,16 @@ def augment(scores, inside, some, kept, rows, columns, excess, N: tl.constexpr, 
         hub_to_column = tl.where(some & (slack < N), tl.maximum(columns, 0.0), INFINITE)
         hub_excess = -tl.sum(excess, axis=1)
     to_rows, to_columns, to_hub, nearest, row_from, column_from, hub_from = search(
-        dropping, adding, excess, row_to_hub, hub_to_row, column_to_hub, hub_to_column, hub_excess, INFINITE, AT_MOST
+        dropping,
+        adding,
+        excess,
+        row_to_hub,
+        hub_to_row,
+        column_to_hub,
+        hub_to_column,
+        hub_excess,
+        INFINITE,
+        AT_MOST,
     )
     found = nearest < INFINITE
     _, end = nearest_along(tl.where(excess < 0, to_columns, INFINITE), 1)
@@ -247,15 +280,44 @@ def augment(scores, inside, some, kept, rows, columns, excess, N: tl.constexpr, 
 
 @triton.jit
 def solve(
-    scores, mask, row_prices, column_prices, objectives, bounds, proofs, totals, begin_with,
-    tiles, largest, tolerance, rounds, down, across,
-    score_lead, score_down, score_across, score_row, score_column,
-    mask_lead, mask_down, mask_across, mask_row, mask_column,
-    M: tl.constexpr, N: tl.constexpr, AT_MOST: tl.constexpr, SCORE: tl.constexpr,
-    DTYPE: tl.constexpr, INFINITE: tl.constexpr, SIDE: tl.constexpr, TILES: tl.constexpr,
-    STARTED: tl.constexpr, PRICED: tl.constexpr, SUMMED: tl.constexpr,
+    scores,
+    mask,
+    row_prices,
+    column_prices,
+    objectives,
+    bounds,
+    proofs,
+    totals,
+    begin_with,
+    tiles,
+    largest,
+    tolerance,
+    rounds,
+    down,
+    across,
+    score_lead,
+    score_down,
+    score_across,
+    score_row,
+    score_column,
+    mask_lead,
+    mask_down,
+    mask_across,
+    mask_row,
+    mask_column,
+    M: tl.constexpr,
+    N: tl.constexpr,
+    AT_MOST: tl.constexpr,
+    SCORE: tl.constexpr,
+    DTYPE: tl.constexpr,
+    INFINITE: tl.constexpr,
+    SIDE: tl.constexpr,
+    TILES: tl.constexpr,
+    STARTED: tl.constexpr,
+    PRICED: tl.constexpr,
+    SUMMED: tl.constexpr,
 ):
-    """Solve and prove a program's tiles; see `masksolve.backends.triton.launching.Launch` for the arguments."""
+    """Solve and prove a program's tiles; `masksolve.backends.triton.launching` makes the arguments."""
     number, real = numbers_of(tiles, TILES)
     line = tl.arange(0, SIDE)
     lines = number[:, None] * M + line[None, :]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.utils.dlpack
 
 from ...certificate import tolerance_of
 from ...frameworks import to_numpy
@@ -29,7 +30,9 @@ def solve_placed(block: DeviceBlock, placed: Placed, rounds: int) -> Report:
     problem = block.problem
     least, most = block.row_bounds
     dtype = np.float64 if problem.double else np.float32
-    rule = Rule(most, least < most, problem.score, problem.double, problem.largest, tolerance_of(dtype), rounds)
+    rule = Rule(
+        most, least < most, problem.score, problem.double, problem.largest, tolerance_of(dtype), rounds
+    )
     task = Task(
         placed.scores,
         placed.mask,
@@ -65,7 +68,9 @@ def solve_copy(chunk: Chunk, rounds: int) -> tuple[Any, Prices]:
     if chunk.start is not None and chunk.start.columns is not None:
         start = _tensor(chunk.start.columns).to(scores.dtype).contiguous()
     rule = Rule(most, least < most, "value", scores.dtype == torch.float64, float("inf"), 0.0, rounds)
-    task = Task(scores, _flags(scores.shape, scores), rows, columns, None, None, _flags((tiles,), scores), start)
+    task = Task(
+        scores, _flags(scores.shape, scores), rows, columns, None, None, _flags((tiles,), scores), start
+    )
     run(task, rule)
     return _back(task.mask, chunk), Prices(_back(rows, chunk), _back(columns, chunk))
 
@@ -98,8 +103,9 @@ def _tensor(array: Any) -> torch.Tensor:
     if isinstance(array, np.ndarray):
         array = torch.from_numpy(np.ascontiguousarray(array))
     elif not isinstance(array, torch.Tensor):
-        array = torch.from_dlpack(array)
-    return array if INTERPRETED or array.is_cuda else array.cuda()
+        array = torch.utils.dlpack.from_dlpack(array)
+    tensor: torch.Tensor = array
+    return tensor if INTERPRETED or tensor.is_cuda else tensor.cuda()
 
 
 def _back(tensor: torch.Tensor, chunk: Chunk) -> Any:
