@@ -141,8 +141,10 @@ def options(kernel: Any, side: int) -> dict[str, int]:
     architectures, as tests/backends/triton/test_compilation.py records. Groups and pairs need no exchange
     between threads.
     """
-    warps = {32: 2, 64: 8}.get(side, 1) if kernel is solve else 4
-    # Without a limit, the assembler keeps to fewer registers than there are and spills; AMD's takes none.
+    if kernel is not solve:
+        return {"num_warps": 4}
+    warps = {32: 2, 64: 8}.get(side, 1)
+    # Left alone, the assembler keeps to fewer registers than there are, and spills. AMD's takes no limit.
     return {"num_warps": warps} if torch.version.hip else {"num_warps": warps, "maxnreg": 255}
 
 
