@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._ext.floating_point import Default
-from .backends import choose, configure
+from .backends import choose, configure, finishes
 from .backends.base import Backend, Report
 from .certifying import certified
 from .errors import BackendFailedError, InfeasibleError, SignedScoresWarning, TimeLimitError
@@ -77,8 +77,9 @@ def solve(
         Such as ``"2:4"`` or ``"4:8-T"``, or the pair ``(n, m)``.
     backend : str
         A name from `masksolve.backends`; ``"auto"`` chooses and says why in ``stats``: ``exact``
-        for arrays on the host, ``batched`` for arrays on an accelerator, which stay there. Any
-        other backend copies such an array to the host, and its mask back.
+        for arrays on the host; for arrays on an accelerator, which stay there, ``triton`` if they are
+        torch's and it can run, else ``batched``. Any other backend copies such an array to the host, and
+        its mask back.
     keep, drop : array of bool, broadcastable to ``scores``
         Entries that must, or must not, be kept.
     warm_start : MaskResult or Prices
@@ -154,7 +155,8 @@ def solve(
         if value is not None and not isinstance(value, bool):
             raise TypeError(f"{name} must be True, False or None, got {value!r}")
     framework = framework_of(scores)
-    kind, reason = choose(backend, away=framework is not None and not framework.on_host(scores))
+    away = framework is not None and not framework.on_host(scores)
+    kind, reason = choose(backend, away=away, scores=scores)
     there = framework if kind.in_namespace else None
     problem = MaskProblem.of(scores, pattern, keep, drop, score=score, framework=there)
     engine = configure(kind, options, problem.pattern, forced=problem.forced)
@@ -270,7 +272,8 @@ class _Solve:
 
     def result(self, interruption: Interruption, reason: str) -> MaskResult:
         """Lay out, solve and certify chunk by chunk, and sum up."""
-        if not self.engine.checks_scores or self.problem.pattern.remainder == "dense":
+        checks = self.engine.checks_scores or self._in_place()
+        if not checks or self.problem.pattern.remainder == "dense":
             self.problem = self.problem.read()
         execution = self.execution.advancing()
         try:
@@ -289,10 +292,21 @@ class _Solve:
 
     def _lay_out(self) -> Layout:
         if self.problem.framework is not None:
-            return DeviceLayout(self.problem, prices=self.duals, tiles=self.tiles, start=self.start)
+            return DeviceLayout(
+                self.problem,
+                prices=self.duals,
+                tiles=self.tiles,
+                start=self.start,
+                in_place=self._in_place(),
+            )
         return HostLayout(
             self.problem, mask=self.buffer, prices=self.duals, tiles=self.tiles, start=self.start
         )
+
+    def _in_place(self) -> bool:
+        """Whether the backend reads and writes arrays on a device where they are."""
+        trusted = self.problem.framework is not None and finishes(type(self.engine))
+        return trusted and self.engine.works_in_place(self.problem)
 
     def _run(self, layout: Layout, execution: Execution, interruption: Interruption) -> list[Report]:
         spans = self._spans(layout)
@@ -320,6 +334,8 @@ class _Solve:
         return reports + [fill(*span) for span in unreached]
 
     def _spans(self, layout: Layout) -> list[tuple[Any, int, int]]:
+        if self._in_place():  # a device shares out the work itself
+            return [(block, 0, block.tiles) for block in layout.blocks]
         entries = min(self.engine.chunk_entries, max(self.problem.size // _MANY, _SMALL))
         return [
             (block, first, min(first + step, block.tiles))

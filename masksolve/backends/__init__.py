@@ -25,6 +25,7 @@ _BUILT_IN = {
     "cover": "masksolve.backends.cover:Cover",
     "enumerate": "masksolve.backends.enumeration:Enumerate",
     "batched": "masksolve.backends.batched.backend:Batched",
+    "triton": "masksolve.backends.triton.backend:Triton",
     "entropic": "masksolve.backends.entropic:Entropic",
     "highs": "masksolve.backends.highs:Highs",
     "ortools": "masksolve.backends.ortools:Ortools",
@@ -98,7 +99,7 @@ def names() -> list[str]:
     return [*_BUILT_IN, *sorted(plugged - set(_BUILT_IN))]
 
 
-def choose(name: str, *, away: bool) -> tuple[type[Backend], str]:
+def choose(name: str, *, away: bool, scores: Any = None) -> tuple[type[Backend], str]:
     """Find the class of the backend to run and say why it was chosen; an explicit name never falls back.
 
     No pattern, size or constraint makes ``auto`` favour another than ``exact``, which refuses nothing, needs
@@ -111,6 +112,8 @@ def choose(name: str, *, away: bool) -> tuple[type[Backend], str]:
         ``"auto"``, or the name of a backend.
     away : bool
         Whether the arrays lie on an accelerator.
+    scores : array
+        The array itself, where it is away.
 
     Raises
     ------
@@ -125,6 +128,11 @@ def choose(name: str, *, away: bool) -> tuple[type[Backend], str]:
         raise TypeError(f"backend must be a name, one of {['auto', *names()]}; got {name!r}")
     if name != "auto":
         kind, reason = load(name), "asked for by name"
+    elif away and _suits_triton(scores):
+        kind, reason = (
+            _built_in("triton"),
+            "triton solves torch's tensors on a GPU exactly, where they are and as they lie",
+        )
     elif away:
         kind, reason = (
             _built_in("batched"),
@@ -244,6 +252,12 @@ def _built_in(name: str) -> type[Backend]:
     module, _, attribute = _BUILT_IN[name].partition(":")
     kind: type[Backend] = getattr(importlib.import_module(module), attribute)
     return kind
+
+
+def _suits_triton(scores: Any) -> bool:
+    from .triton.backend import Triton
+
+    return Triton.suits(scores)
 
 
 def _plugged(entry: EntryPoint) -> type[Backend]:
