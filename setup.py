@@ -31,6 +31,7 @@ setup(
     ext_modules=[
         extension("scan", "scan_run.cpp"),
         extension("greedy"),
+        extension("tile_values"),
         extension("counting", "power_sum.cpp", flags=("-ffp-contract=fast",)),  # integers: nothing is rounded
         extension(
             "exact",

@@ -36,7 +36,7 @@ from .errors import (
 from .installation import show_config
 from .packing import Packed, pack, unpack
 from .pattern import Pattern
-from .pruning import reconstruction, saliency
+from .pruning import permutation, reconstruction, saliency
 from .result import MaskResult, SolveInterrupted, Status, TileSums
 from .solve import solve
 from .types import Prices
@@ -64,6 +64,7 @@ __all__ = [
     "diversity",
     "hardware",
     "pack",
+    "permutation",
     "recompute_certificate",
     "reconstruction",
     "saliency",
