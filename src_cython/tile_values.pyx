@@ -26,18 +26,18 @@ def max_plus(const float[:, :, ::1] held, const float[:, :, ::1] freed, float[:,
             c_max_plus(&held[0, 0, 0], &freed[0, 0, 0], &sums[0, 0], tiles, groups, entries, channels)
 
 
-def held_table(const float[:, :, ::1] weights, int n, const uint8_t[::1] sets, const int32_t[::1] parents,
+def held_table(const float[:, :, ::1] weights, int n, const uint8_t[::1] sets, const int32_t[::1] centers,
                float[:, ::1] values):
     """Value of the held channels of every tile, for every set of entries that its free channel keeps."""
     cdef Py_ssize_t tiles = weights.shape[0]
     cdef int m = <int>weights.shape[2], count = <int>sets.shape[0]
     if not 1 <= n <= m <= 8 or weights.shape[1] != m - 1:
         raise ValueError("weights must have shape (tiles, m - 1, m) with n <= m <= 8")
-    if parents.shape[0] != count or values.shape[0] != tiles or values.shape[1] != count:
-        raise ValueError("values must have shape (tiles, sets), and parents one entry for each set")
+    if centers.shape[0] != count or values.shape[0] != tiles or values.shape[1] != count:
+        raise ValueError("values must have shape (tiles, sets), and centers one entry for each set")
     if tiles and count and m > 1:
         with nogil:
-            c_held_table(&weights[0, 0, 0], tiles, n, m, &sets[0], &parents[0], count, &values[0, 0])
+            c_held_table(&weights[0, 0, 0], tiles, n, m, &sets[0], &centers[0], count, &values[0, 0])
 
 
 def listed_table(const float[:, :, ::1] weights, const uint8_t[::1] sets, const int32_t[:, ::1] masks,

@@ -8,7 +8,7 @@ def held_table(
     weights: Float32Array,
     n: int,
     sets: npt.NDArray[np.uint8],
-    parents: npt.NDArray[np.int32],
+    centers: npt.NDArray[np.int32],
     values: Float32Array,
 ) -> None: ...
 def listed_table(

@@ -13,8 +13,10 @@
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(MASKSOLVE_SANITIZE)
 #define TILE_VALUES_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
+#define TILE_VALUES_FLAT __attribute__((target_clones("avx2", "default"), flatten))
 #else
 #define TILE_VALUES_CLONES
+#define TILE_VALUES_FLAT
 #endif
 
 namespace masksolve {
@@ -174,6 +176,18 @@ struct HeldTile {
                 ++excess[best];
             }
         }
+        return settle(excess);
+    }
+
+    // From the best mask for one set of the free channel to that for another.
+    bool change(unsigned from, unsigned to) {
+        int excess[most];
+        for (int r = 0; r < m; ++r) excess[r] = int(to >> r & 1) - int(from >> r & 1);
+        return settle(excess);
+    }
+
+    // Bring the rows' excess to zero, one entry at a time.
+    bool settle(int* excess) {
         for (;;) {
             unsigned more = 0, fewer = 0;
             for (int r = 0; r < m; ++r) {
@@ -188,35 +202,68 @@ struct HeldTile {
                 for (int r = 0; r < m; ++r) excess[r] += int(kept[q] >> r & 1) - int(before[q] >> r & 1);
         }
     }
+
+    // What the best mask gains if row i keeps one entry fewer and row j one more, for all i and j: longest
+    // paths in the residual graph, in which the best mask leaves no cycle that gains (Floyd and Warshall).
+    void distances(float (&gain)[most][most]) const {
+        constexpr float never = -std::numeric_limits<float>::infinity();
+        for (auto& row : gain) std::fill(row, row + most, never);
+        for (int q = 0; q < held; ++q) {
+            float takes[most];
+            for (int r = 0; r < most; ++r) takes[r] = r >= m || kept[q] >> r & 1 ? never : weights[q][r];
+            for (unsigned rows = kept[q]; rows; rows &= rows - 1) {
+                const int i = __builtin_ctz(rows);
+                const float gives = weights[q][i];
+                for (int j = 0; j < most; ++j) {
+                    const float value = takes[j] - gives;
+                    gain[i][j] = value > gain[i][j] ? value : gain[i][j];
+                }
+            }
+        }
+        for (int k = 0; k < m; ++k) {
+            float through[most];
+            std::copy(gain[k], gain[k] + most, through);
+            for (int i = 0; i < most; ++i) {
+                const float first = gain[i][k];
+                for (int j = 0; j < most; ++j) {
+                    const float value = first + through[j];
+                    gain[i][j] = value > gain[i][j] ? value : gain[i][j];
+                }
+            }
+        }
+    }
 };
 
 // For every tile the value of its held channels for every set that the free channel may keep.
 //
-// weights: (tiles, m - 1, m). sets: `count` sets of n entries as bits; each but the first differs by one
-// exchange from the set at `parents`, which comes before it. values: (tiles, count). A set at which
-// rounding stopped the search gets minus infinity: it is then never chosen.
+// weights: (tiles, m - 1, m). sets: `count` sets of n entries as bits. centers: for every set the number of a
+// set at most one exchange away which is its own center. Masks are found for the centers only: the value of a
+// set one exchange away follows from the longest paths. values: (tiles, count). Sets whose center rounding
+// keeps from being solved get minus infinity: they are never chosen.
+TILE_VALUES_FLAT
 inline void held_table(const float* weights, ptrdiff_t tiles, int n, int m, const uint8_t* sets,
-                       const int32_t* parents, int count, float* values) {
-    std::vector<HeldTile> found(static_cast<size_t>(count));
-    std::vector<char> valid(static_cast<size_t>(count));
-    for (ptrdiff_t tile = 0; tile < tiles; ++tile) {
-        HeldTile& first = found[0];
-        first.m = m, first.held = m - 1;
+                       const int32_t* centers, int count, float* values) {
+    constexpr float never = -std::numeric_limits<float>::infinity();
+    HeldTile here;
+    here.m = m, here.held = m - 1;
+    for (ptrdiff_t tile = 0; tile < tiles; ++tile, values += count) {
         for (int q = 0; q < m - 1; ++q)
-            std::copy(weights + (tile * (m - 1) + q) * m, weights + (tile * (m - 1) + q + 1) * m, first.weights[q]);
-        for (int k = 0; k < count; ++k) {
-            HeldTile& here = found[size_t(k)];
-            if (k == 0) {
-                valid[0] = char(here.start(n, sets[0]));
-            } else {
-                const int parent = parents[k];
-                here = found[size_t(parent)];
-                // What the free channel newly keeps is in excess; what it no longer keeps is lacking.
-                valid[size_t(k)] = char(valid[size_t(parent)] &&
-                                        here.augment(sets[k] & ~unsigned(sets[parent]), sets[parent] & ~unsigned(sets[k])));
-                if (!valid[size_t(k)]) valid[size_t(k)] = char(here.start(n, sets[k]));
+            std::copy(weights + (tile * (m - 1) + q) * m, weights + (tile * (m - 1) + q + 1) * m, here.weights[q]);
+        bool valid = false;
+        unsigned last = 0;
+        for (int center = 0; center < count; ++center) {
+            if (centers[center] != center) continue;
+            const unsigned set = sets[center];
+            valid = (valid && here.change(last, set)) || here.start(n, set);
+            last = set;
+            float gain[HeldTile::most][HeldTile::most];
+            const float value = valid ? here.value() : never;
+            if (valid) here.distances(gain);
+            for (int k = 0; k < count; ++k) {
+                if (centers[k] != center) continue;
+                const unsigned more = sets[k] & ~set, fewer = set & ~unsigned(sets[k]);
+                values[k] = !valid || !more ? value : value + gain[__builtin_ctz(more)][__builtin_ctz(fewer)];
             }
-            values[tile * count + k] = valid[size_t(k)] ? here.value() : -std::numeric_limits<float>::infinity();
         }
     }
 }
