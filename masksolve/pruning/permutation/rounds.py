@@ -112,8 +112,11 @@ class Climb:
 
     def _reassign(self, dimension: Dimension, units: Int64Array, values: Any) -> None:
         staying = np.trace(values)
-        # What a unit is worth in its place comes out of every row, so that small gains survive rounding.
-        rows, columns = self.assign(values - np.diagonal(values)[:, None], maximize=True)
+        # Constants of rows and columns change no assignment. SciPy's solver starts from prices of zero; on
+        # centred values those are nearly right, which makes it ten times as fast.
+        centred = values - values.mean(axis=0)
+        centred -= centred.mean(axis=1, keepdims=True)
+        rows, columns = self.assign(centred, maximize=True)
         gain = values[rows, columns].sum() - staying
         if not gain > _NOISE * np.sqrt(len(units)) * abs(staying) / len(units):
             return

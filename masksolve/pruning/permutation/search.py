@@ -71,7 +71,7 @@ def search(
     score: str = "value",
     rounds: int = 100,
     restarts: int = 0,
-    tolerance: float = 1e-5,
+    tolerance: float = 2e-5,
     block: int | None = None,
     seed: int = 0,
     workers: int = 1,
