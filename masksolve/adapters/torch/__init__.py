@@ -3,6 +3,7 @@
 from .layers import Choice, choose_layers
 from .layout import as_matrices, from_matrices
 from .masking import mask
+from .permuting.permute import PermuteReport, permute
 from .pruning.absorb import absorb_mean
 from .pruning.adaprune import adaprune
 from .pruning.batchnorm import retune_batchnorm
@@ -20,6 +21,7 @@ __all__ = [
     "Choice",
     "CubicRamp",
     "MaskRecord",
+    "PermuteReport",
     "PrunedLayer",
     "SemiStructured",
     "Sparsifier",
@@ -32,6 +34,7 @@ __all__ = [
     "finalize",
     "from_matrices",
     "mask",
+    "permute",
     "prune_trained_model",
     "retune_batchnorm",
     "sparsify",
