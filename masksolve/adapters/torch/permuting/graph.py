@@ -30,6 +30,9 @@ _SPATIAL = frozenset(
     "adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool2d avg_pool1d avg_pool2d max_pool1d max_pool2d "
     "upsample_nearest2d upsample_bilinear2d pad constant_pad_nd".split()
 )
+KERNEL = "the place in a convolution's kernel"
+"""Why kernels' own axes stay: nobody would expect them to move, so reports leave them out."""
+
 _IGNORED = frozenset(("_assert_tensor_metadata", "_assert_async", "sym_size", "size", "numel"))
 
 
@@ -331,23 +334,25 @@ def _convolution(graph: Graph, node: Any, reason: str) -> Value:
     if any(flat(factor, channels) is None for factor in x.factors):
         raise _UnknownUseError
     outputs, inputs = _weight_atoms(weight)
-    graph.atoms.count(outputs.reshape(groups, -1))
+    depthwise = groups > 1 and weight.shape[1] == 1
+    if not depthwise:
+        graph.atoms.count(outputs.reshape(groups, -1))
     for place in range(2, len(weight.shape)):  # places of the kernel never move
         for factor in weight.factors:
             if factor.shape[place] > 1:
-                graph.atoms.pin(factor, f"place in a kernel of {reason}")
+                graph.atoms.pin(factor, KERNEL)
     ids = x.factors[0].ravel() if x.factors else None
     if ids is None:
         graph.atoms.pin(inputs, reason)
     if groups == 1 and ids is not None:
         graph.atoms.unite(ids, inputs)
-    elif groups > 1 and weight.shape[1] == 1 and ids is not None:  # depthwise
+    elif depthwise and ids is not None:
         graph.atoms.unite(outputs.reshape(groups, -1), ids.reshape(groups, 1))
     elif groups > 1:
         if ids is not None:  # one order of a weight's inputs serves all groups
             graph.atoms.count(ids.reshape(groups, -1))
             graph.atoms.unite(ids.reshape(groups, -1), inputs[None])
-        elif weight.shape[1] == 1:
+        elif depthwise:
             graph.atoms.pin(outputs, reason)
     shape = _shape(node)
     value = Value(shape, (outputs.reshape(-1, *([1] * (len(shape) - 2))),)) if len(outputs) > 1 else Value(shape)
