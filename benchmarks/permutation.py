@@ -143,7 +143,9 @@ def draw(path: Path) -> None:
     import matplotlib.pyplot as plt
 
     rng = np.random.default_rng(0)
-    small = np.abs(rng.standard_normal((16, 32))) * np.exp(rng.standard_normal((16, 1)) + rng.standard_normal(32))
+    small = np.abs(rng.standard_normal((16, 32))) * np.exp(
+        rng.standard_normal((16, 1)) + rng.standard_normal(32)
+    )
     found = ms.permutation.search(small, "2:4-T", axes=(-2, -1), restarts=20)
     figure, axes = plt.subplots(2, 2, figsize=(9, 5), layout="constrained")
     for column, (title, scores) in enumerate((("before", small), ("after", found.take(small)))):
@@ -163,7 +165,9 @@ def draw(path: Path) -> None:
         found = ms.permutation.search([(up, -2), (down, -1)], pattern)
         ax.plot(np.array(found.rounds) / total, color=color, label=f"{pattern}, by round")
         ax.axhline(found.ceiling / total, color=color, linestyle="--", label=f"{pattern}, ceiling")
-    ax.set(xlabel="round", ylabel="retained share of magnitudes", title="hidden dimension of MiniLM's layer 0")
+    ax.set(
+        xlabel="round", ylabel="retained share of magnitudes", title="hidden dimension of MiniLM's layer 0"
+    )
     ax.legend()
     figure.savefig(path / "permutation-rounds.png", dpi=110)
 

@@ -165,7 +165,9 @@ class Matrices:
                 continue
             places, data = member.places[units], channels(member)
             sorted_groups = np.sort(places // self.pattern.m, axis=1)
-            crowded = (np.diff(sorted_groups, axis=1) == 0).any()  # an exchange brings a group several channels
+            crowded = (
+                np.diff(sorted_groups, axis=1) == 0
+            ).any()  # an exchange brings a group several channels
             if table is not None and not crowded and len(units) >= table.worthwhile:
                 for column in places.T:
                     tasks += _by_table(table, member, data, column, self.pattern.m)

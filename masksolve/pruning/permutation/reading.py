@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -92,7 +93,9 @@ def _shared(members: Any, pattern: Pattern, units: Any, labels: Any, score: str)
             arrays.append(array)
             patterns.add(seen)
         number = numbers[id(entry[0])]
-        places = _places(f"scores[{index}]", entry[2] if len(entry) > 2 else None, arrays[number].shape[entry[1]])
+        places = _places(
+            f"scores[{index}]", entry[2] if len(entry) > 2 else None, arrays[number].shape[entry[1]]
+        )
         found.append(_member(number, entry[1], places, arrays[number], seen))
     if len(patterns) > 1:
         raise ValueError("pattern must count its axis from the end for matrices of different numbers of axes")
@@ -115,7 +118,7 @@ def _worth(name: str, scores: Any, pattern: Pattern, score: str) -> tuple[Float6
         raise ValueError(f"{name} must be finite, got NaN or infinity")
     if score != "value":
         values = np.abs(values) if score == "magnitude" else np.square(values)
-    return values.reshape(-1, *array.shape[-2:]), replace_axis(pattern, axis)
+    return values.reshape(math.prod(array.shape[:-2]), *array.shape[-2:]), replace_axis(pattern, axis)
 
 
 def replace_axis(pattern: Pattern, axis: int) -> Pattern:
@@ -167,6 +170,3 @@ def _dimension(members: list[Member], labels: Any, pattern: Pattern) -> Dimensio
         if member.grouped:
             marks[(member.places >= whole).any(axis=1)] = -1
     return Dimension(members, marks, np.arange(units))
-
-
-

@@ -87,10 +87,14 @@ def dimensions(graph: Graph) -> tuple[list[Dimension], list[Held]]:
             own = roots[ids]
             stay = [root for root in own.tolist() if kinds[root] not in free or root in reasons]
             if stay and len(ids) > 1:
-                reason = next((reasons[root] for root in stay if root in reasons), "no other channel is like it")
+                reason = next(
+                    (reasons[root] for root in stay if root in reasons), "no other channel is like it"
+                )
                 if reason != KERNEL:
                     held.append(Held(parameter.name, axis, len(stay), reason))
-            for kind in sorted({int(kinds[root]) for root in own.tolist() if root not in reasons} & set(free)):
+            for kind in sorted(
+                {int(kinds[root]) for root in own.tolist() if root not in reasons} & set(free)
+            ):
                 slots = np.array([k for k, root in enumerate(own.tolist()) if root in free[kind]])
                 order = np.lexsort((slots, own[slots]))
                 count = len(free[kind])

@@ -114,7 +114,9 @@ def follow(model: torch.nn.Module, exported: Any) -> Graph:
         Of ``torch.export.export``.
     """
     graph = Graph()
-    inputs = {spec.arg.name: spec for spec in exported.graph_signature.input_specs if hasattr(spec.arg, "name")}
+    inputs = {
+        spec.arg.name: spec for spec in exported.graph_signature.input_specs if hasattr(spec.arg, "name")
+    }
     for node in exported.graph.nodes:
         if node.op == "placeholder":
             spec = inputs.get(node.name)
@@ -197,7 +199,11 @@ def _moving(graph: Graph, node: Any, reason: str) -> Any:
     if any(isinstance(arg, torch.fx.Node) for arg in _flattened(rest)):
         raise _UnknownUseError
     if name_is_as(node):
-        results = moved(graph.atoms, value, lambda ids: ids.expand(*rest[0]) if "expand" in reason else ids.reshape(*rest[0]))
+        results = moved(
+            graph.atoms,
+            value,
+            lambda ids: ids.expand(*rest[0]) if "expand" in reason else ids.reshape(*rest[0]),
+        )
     else:
         operation = torch.ops.aten.reshape.default if _name(node) in ("view", "_unsafe_view") else node.target
         results = moved(graph.atoms, value, lambda ids: operation(ids, *rest, **node.kwargs))
@@ -266,9 +272,12 @@ def _attention(graph: Graph, node: Any, reason: str) -> Value:
     if heads > 1 and key.shape[-3] != heads:  # grouped queries: a key's head serves several
         times = heads // key.shape[-3]
         key, value = (
-            moved(graph.atoms, each, lambda ids: ids.repeat_interleave(times, dim=-3))[0] for each in (key, value)
+            moved(graph.atoms, each, lambda ids: ids.repeat_interleave(times, dim=-3))[0]
+            for each in (key, value)
         )
-    turned = Value((*key.shape[:-2], key.shape[-1], key.shape[-2]), tuple(f.swapaxes(-1, -2) for f in key.factors))
+    turned = Value(
+        (*key.shape[:-2], key.shape[-1], key.shape[-2]), tuple(f.swapaxes(-1, -2) for f in key.factors)
+    )
     weights = contracted(graph.atoms, query, turned, (*query.shape[:-1], key.shape[-2]), reason)
     pinned(graph.atoms, [weights], reason)  # the softmax tells rows and heads apart
     return contracted(graph.atoms, Value(weights.shape), value, _shape(node), reason)
@@ -324,12 +333,18 @@ def _group_norm(graph: Graph, node: Any, reason: str) -> Value:
 
 
 def _convolution(graph: Graph, node: Any, reason: str) -> Value:
-    arguments = {a.name: node.args[k] for k, a in enumerate(node.target._schema.arguments) if k < len(node.args)}
+    arguments = {
+        a.name: node.args[k] for k, a in enumerate(node.target._schema.arguments) if k < len(node.args)
+    }
     arguments |= node.kwargs
     x, weight = graph.of(arguments["input"]), graph.of(arguments["weight"])
     bias = graph.of(arguments["bias"]) if arguments.get("bias") is not None else None
     groups, channels = arguments.get("groups", 1), 1 - len(weight.shape)
-    if len(x.shape) != len(weight.shape) or any(length > 1 for length in weight.shape[2:]) and len(x.factors) > 1:
+    if (
+        len(x.shape) != len(weight.shape)
+        or any(length > 1 for length in weight.shape[2:])
+        and len(x.factors) > 1
+    ):
         raise _UnknownUseError
     if any(flat(factor, channels) is None for factor in x.factors):
         raise _UnknownUseError
@@ -355,7 +370,9 @@ def _convolution(graph: Graph, node: Any, reason: str) -> Value:
         elif depthwise:
             graph.atoms.pin(outputs, reason)
     shape = _shape(node)
-    value = Value(shape, (outputs.reshape(-1, *([1] * (len(shape) - 2))),)) if len(outputs) > 1 else Value(shape)
+    value = (
+        Value(shape, (outputs.reshape(-1, *([1] * (len(shape) - 2))),)) if len(outputs) > 1 else Value(shape)
+    )
     value = Value(shape, tuple(f.reshape((1,) * (len(shape) - f.ndim) + f.shape) for f in value.factors))
     return value if bias is None else _by_channel(graph, value, [bias], reason)
 

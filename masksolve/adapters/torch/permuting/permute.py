@@ -168,7 +168,9 @@ def permute(
         results = search.run(found)
         objective = search.kept()
         bound = _tolerance(expected) if tolerance is None else number("tolerance", tolerance, least=0)
-        applied, refused, error = _apply(model, results, lambda: _outputs(model, args, kwargs), expected, bound)
+        applied, refused, error = _apply(
+            model, results, lambda: _outputs(model, args, kwargs), expected, bound
+        )
     if refused:
         search = _Search(_chosen(model, pattern, None, layers, skip, dense_ends), pattern, {}, 1, None)
         objective = search.kept() if scores is None else float("nan")
@@ -288,7 +290,9 @@ def _chosen(
         matrix = worth.detach().to("cpu", torch.float64)
         matrix = matrix.T if turned else as_matrices(matrix)
         if pattern.misfit(tuple(matrix.shape)) is None:
-            weights[f"{name}.weight"] = _Weight(matrix.numpy().copy(), {0: -1, 1: -2} if turned else {0: -2, 1: -1})
+            weights[f"{name}.weight"] = _Weight(
+                matrix.numpy().copy(), {0: -1, 1: -2} if turned else {0: -2, 1: -1}
+            )
     return weights
 
 
@@ -323,7 +327,9 @@ def _outputs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
 
 def _tolerance(outputs: list[torch.Tensor]) -> float:
     floating = [output.dtype for output in outputs if output.is_floating_point()]
-    return max((1e-5 * (torch.finfo(dtype).eps / torch.finfo(torch.float32).eps) for dtype in floating), default=0.0)
+    return max(
+        (1e-5 * (torch.finfo(dtype).eps / torch.finfo(torch.float32).eps) for dtype in floating), default=0.0
+    )
 
 
 def _difference(outputs: list[torch.Tensor], expected: list[torch.Tensor]) -> float:

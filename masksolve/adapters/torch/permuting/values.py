@@ -94,8 +94,7 @@ def moved(atoms: Atoms, value: Value, move: Callable[[torch.Tensor], Any]) -> li
     if not value.factors:
         return [Value(shape) for shape in shapes]
     return [
-        counted(atoms, Value(shape, tuple(factors)))
-        for shape, *factors in zip(shapes, *outputs, strict=True)
+        counted(atoms, Value(shape, tuple(factors))) for shape, *factors in zip(shapes, *outputs, strict=True)
     ]
 
 
@@ -107,7 +106,9 @@ def joined(atoms: Atoms, values: Sequence[Value], axis: int, shape: Shape, reaso
         pinned(atoms, values, reason)
         return Value(shape)
     if not any(axis in varying(value.factors[0]) for value in values if value.factors):
-        stand_ins = [Value((*value.shape[:axis], 1, *value.shape[axis:][1:]), value.factors) for value in values]
+        stand_ins = [
+            Value((*value.shape[:axis], 1, *value.shape[axis:][1:]), value.factors) for value in values
+        ]
         return elementwise(atoms, stand_ins, shape, reason)
     parts = []
     for value in values:

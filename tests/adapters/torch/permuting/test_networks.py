@@ -70,7 +70,9 @@ def test_outputs_stay_and_more_is_kept(name: str, pattern: str) -> None:
     torch.testing.assert_close(model(example), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
     assert not report.refused, "the graph's analysis alone should get it right"
     assert report.objective >= report.before
-    assert names == {id(each): key for key, each in model.named_parameters()}, "parameters keep their identity"
+    assert names == {id(each): key for key, each in model.named_parameters()}, (
+        "parameters keep their identity"
+    )
     if pattern == "2:4-T":
         found = {(each.channels, each.name.split(", ")[0]) for each in report.dimensions}
         assert found == FREE[name]
