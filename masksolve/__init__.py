@@ -39,7 +39,7 @@ from .formulation import Formulation, formulation
 from .installation import show_config
 from .packing import Packed, pack, unpack
 from .pattern import Pattern
-from .pruning import reconstruction, saliency
+from .pruning import permutation, reconstruction, saliency
 from .result import MaskResult, SolveInterrupted, Status, TileSums
 from .solve import solve
 from .types import Prices
@@ -72,6 +72,7 @@ __all__ = [
     "formulation",
     "hardware",
     "pack",
+    "permutation",
     "plot",
     "recompute_certificate",
     "reconstruction",

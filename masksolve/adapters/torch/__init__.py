@@ -4,6 +4,7 @@ from ..plane import Plane
 from .layers import Choice, choose_layers, choose_weights
 from .layout import as_matrices, from_matrices
 from .masking import mask
+from .permuting.permute import PermuteReport, permute
 from .pruning.absorb import absorb_mean
 from .pruning.adaprune import adaprune
 from .pruning.batchnorm import retune_batchnorm
@@ -22,6 +23,7 @@ __all__ = [
     "Choice",
     "CubicRamp",
     "MaskRecord",
+    "PermuteReport",
     "Plane",
     "PrunedLayer",
     "SemiStructured",
@@ -37,6 +39,7 @@ __all__ = [
     "finalize",
     "from_matrices",
     "mask",
+    "permute",
     "prune_trained_model",
     "retune_batchnorm",
     "sparsify",
