@@ -118,7 +118,9 @@ public:
     void close() {
         outcome_.objective = objective_.value();
         const double bound = bound_.value();
-        outcome_.bound = next_up(bound);
+        // Sums of numbers as small as this are exact, and one unit in the last place would be a large part of them.
+        constexpr double sums_are_exact = 0x1p-1022;
+        outcome_.bound = std::abs(bound) < sums_are_exact ? bound : next_up(bound);
     }
 
     static double tile_bound(double objective, double slack) {
