@@ -57,6 +57,8 @@ class Workspace:
         if self._journal is not None:
             self._journal.close()
             self._journal = None
+        if self.path.exists() and not (self.path / "journal").exists():
+            self.remove()  # refused before anything was begun
         if self._lock is not None:
             self._lock.close()
             self._lock = None

@@ -141,7 +141,7 @@ def prune_command(
                 write_page(done, html)
     _show(console, done)
     for what, path in (("certificate", certificate), ("report", report), ("page", html)):
-        if path is not None:
+        if path is not None and not (done.complete_before and path is certificate):
             console.print(f"wrote the {what} {path}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import ml_dtypes
@@ -128,6 +131,31 @@ def test_a_plan_writes_nothing_and_estimates(tmp_path: Path) -> None:
     assert plan.bytes == 1024
     assert plan.seconds() > 0
     assert [file.name for file in tmp_path.iterdir()] == ["w.npy"]
+
+
+MEASURED = """
+import resource, sys
+import masksolve as ms
+ms.checkpoints.prune(sys.argv[1], sys.argv[2], "2:4-T", workers=2)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count memory otherwise")
+def test_memory_does_not_grow_with_the_checkpoint(tmp_path: Path) -> None:
+    """A file of 384 MB, most of it one tensor: the limit is 200 MB, whatever the file."""
+    shapes = {"large": [8192, 16384], "small": [4096, 8192], "left.embed": [4096, 8192]}
+    header, end = {}, 0
+    for name, shape in shapes.items():
+        size = 2 * shape[0] * shape[1]
+        header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [end, end + size]}
+        end += size
+    source = tmp_path / "m.safetensors"
+    source.write_bytes(safetensors_bytes(header))
+    os.truncate(source, source.stat().st_size + end)
+    command = [sys.executable, "-c", MEASURED, str(source), str(tmp_path / "o.safetensors")]
+    megabytes = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    assert megabytes < 200
 
 
 # Files of torch

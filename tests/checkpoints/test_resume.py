@@ -189,6 +189,7 @@ def test_a_complete_output_is_left_as_it_is(tmp_path: Path) -> None:
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "out").iterdir()} == times
     with pytest.raises(ms.CheckpointError, match="pattern was 2:4, is 1:4"):
         ms.checkpoints.prune(source, tmp_path / "out", "1:4")
+    assert sorted(os.listdir(tmp_path)) == ["in", "out"]
     file = tmp_path / "out" / "model-00002-of-00003.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"\x07")
     with pytest.raises(ms.CheckpointError, match=r"its tensor '.*' has changed"):
