@@ -3,7 +3,8 @@
 from .layers import Choice, choose_layers
 from .layout import as_matrices, from_matrices
 from .masking import mask
-from .permuting.permute import PermuteReport, permute
+from .permuting.permute import permute
+from .permuting.report import PermuteReport
 from .pruning.absorb import absorb_mean
 from .pruning.adaprune import adaprune
 from .pruning.batchnorm import retune_batchnorm
