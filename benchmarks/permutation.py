@@ -28,7 +28,7 @@ def uniform(seed: int) -> Array:
 
 
 def encoder_layer(layer: int) -> tuple[Array, Array]:
-    """Magnitudes of the two matrices around a hidden dimension of all-MiniLM-L6-v2: (1536, 384), (384, 1536)."""
+    """Magnitudes of the matrices around a hidden dimension of MiniLM, (1536, 384) and (384, 1536)."""
     name, version = REAL_WEIGHTS
     try:
         from safetensors import safe_open
@@ -105,7 +105,8 @@ def _row(name: str, total: float, search: Any, **options: Any) -> str:
     found = search(**options)
     wall, processor = time.perf_counter() - wall, time.process_time() - processor
     kept = " ".join(f"{each / total:.4f}" for each in (found.before, found.objective, found.ceiling))
-    return f"{name:34} {kept}  {100 * efficacy(found):5.1f} %  {len(found.rounds) - 1:4} {processor:7.2f} {wall:7.2f}"
+    times = f"{processor:7.2f} {wall:7.2f}"
+    return f"{name:34} {kept}  {100 * efficacy(found):5.1f} %  {len(found.rounds) - 1:4} {times}"
 
 
 def _rows(large: bool, workers: int) -> Iterator[str]:

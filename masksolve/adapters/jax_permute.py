@@ -56,8 +56,8 @@ def permute(
 ) -> PermutedTree:
     """Reorder channels so that masks of the parameters keep more.
 
-    There is no graph to read off which axes belong together, so the caller says. Whether the function stays the
-    same rests on that being right: compare outputs once.
+    There is no graph to read off which axes belong together, so the caller says. Whether the function
+    stays the same rests on that being right: compare outputs once.
 
     Parameters
     ----------
@@ -65,10 +65,11 @@ def permute(
     groups : sequence of groups
         Each is a sequence of ``(path, axis)`` with the keys of a leaf joined by slashes, such as
         ``[("params/Dense_0/kernel", -1), ("params/Dense_0/bias", -1), ("params/Dense_1/kernel", -2)]`` for a
-        hidden dimension: kernels of Flax are (inputs, outputs). Biases, norms and statistics belong in it. A third
-        entry ``places``, of shape (units, k), tells which places along the axis each unit takes.
+        hidden dimension: kernels of Flax are (inputs, outputs). Biases, norms and statistics belong in it.
+        A third entry ``places``, of shape (units, k), tells which places along the axis each unit takes.
     pattern : Pattern or str
-        Such as ``"2:4-T"`` or ``"2:4 axis=-2"``; leaves are read as they are, as by `masksolve.adapters.jax.mask`.
+        Such as ``"2:4-T"`` or ``"2:4 axis=-2"``; leaves are read as they are, as by
+        `masksolve.adapters.jax.mask`.
     scores : pytree, optional
         What entries are worth, in the structure of ``params``; by default their magnitudes.
     where : callable, optional

@@ -11,7 +11,8 @@
 #include <limits>
 #include <vector>
 
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(MASKSOLVE_SANITIZE)
+// Versions for several processors need indirect functions, which glibc has.
+#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__)
 #define TILE_VALUES_CLONES __attribute__((target_clones("avx512f", "avx2", "default")))
 #define TILE_VALUES_FLAT __attribute__((target_clones("avx2", "default"), flatten))
 #else

@@ -4,7 +4,8 @@ from ..plane import Plane
 from .layers import Choice, choose_layers, choose_weights
 from .layout import as_matrices, from_matrices
 from .masking import mask
-from .permuting.permute import PermuteReport, permute
+from .permuting.permute import permute
+from .permuting.report import PermuteReport
 from .pruning.absorb import absorb_mean
 from .pruning.adaprune import adaprune
 from .pruning.batchnorm import retune_batchnorm

@@ -110,7 +110,8 @@ def _prices(reduced: Float64Array, budget: int, *, axis: int, exact: bool) -> Fl
     ordered = np.partition(reduced, (length - budget - 1, length - budget), axis=axis)
     around = np.take(ordered, [length - budget - 1, length - budget], axis=axis)
     price = around.mean(axis=axis, keepdims=True)
-    return price if exact else np.maximum(price, 0)
+    found: Float64Array = price if exact else np.maximum(price, 0)
+    return found
 
 
 def _plain(pattern: Pattern) -> Pattern:
@@ -121,4 +122,4 @@ def _above(value: float, scores: Float64Array, scale: float = 0.0) -> float:
     """Add what pairwise summation in float64 can have lost."""
     terms = max(scores.size, 2)
     loss = (math.log2(terms) + 16) * np.finfo(np.float64).eps
-    return value + 4 * loss * (float(np.abs(scores).sum()) + scale + abs(value))
+    return float(value + 4 * loss * (float(np.abs(scores).sum()) + scale + abs(value)))

@@ -103,7 +103,8 @@ class Listed:
 
     def freed(self, channels: Float32Array) -> Float32Array:
         """Sum of the channel's entries in every set."""
-        return np.matmul(self.bits, self._worth(channels).transpose(0, 2, 1))
+        sums: Float32Array = np.matmul(self.bits, self._worth(channels).transpose(0, 2, 1))
+        return sums
 
     def _worth(self, entries: Float32Array) -> Float32Array:
         # Under "at most", an entry below zero is worth no more than an entry left out.
@@ -135,7 +136,8 @@ class Augmented:
 
     def freed(self, channels: Float32Array) -> Float32Array:
         """Sum of the channel's entries in every set."""
-        return np.matmul(self.bits, channels.transpose(0, 2, 1))
+        sums: Float32Array = np.matmul(self.bits, channels.transpose(0, 2, 1))
+        return sums
 
 
 @functools.lru_cache(maxsize=64)

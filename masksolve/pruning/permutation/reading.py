@@ -122,7 +122,7 @@ def _worth(name: str, scores: Any, pattern: Pattern, score: str) -> tuple[Float6
 
 
 def replace_axis(pattern: Pattern, axis: int) -> Pattern:
-    """The pattern along another axis."""
+    """Turn the pattern to another axis."""
     return Pattern(
         pattern.n,
         pattern.m,

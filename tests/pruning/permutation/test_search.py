@@ -11,7 +11,7 @@ import pytest
 
 pytest.importorskip("scipy")
 
-import masksolve as ms  # noqa: E402
+import masksolve as ms
 
 FAMILIES: dict[str, Any] = {
     "uniform": lambda rng, shape: rng.random(shape),
@@ -76,7 +76,7 @@ def test_against_every_partition_of_eight_channels(pattern: str, seed: int) -> N
 @pytest.mark.parametrize("pattern", ["2:4-T", "2:4-T at_most", "2:4", "2:4 axis=-2 at_most"])
 @pytest.mark.parametrize("family", ["gaussian", "ties", "integers"])
 def test_ceiling_is_above_the_linear_programme(pattern: str, family: str) -> None:
-    """The ceiling bounds the b-matching over the whole matrix, here solved by HiGHS, and comes close to it."""
+    """The ceiling bounds the b-matching over the whole matrix, solved by HiGHS, and comes close."""
     from scipy.optimize import linprog
 
     rows, columns = 8, 12

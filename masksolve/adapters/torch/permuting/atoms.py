@@ -32,8 +32,8 @@ class Atoms:
     def unite(self, one: Ids, other: Ids) -> None:
         """Unite atoms entry by entry, broadcasting."""
         pairs = np.stack([each.ravel() for each in np.broadcast_arrays(one, other)], axis=1)
-        for a, b in np.unique(pairs, axis=0).tolist():
-            a, b = self._find(a), self._find(b)
+        for pair in np.unique(pairs, axis=0).tolist():
+            a, b = map(self._find, pair)
             if a != b:
                 self.parent[max(a, b)] = min(a, b)
 
@@ -54,7 +54,7 @@ class Atoms:
         return np.array([self._find(atom) for atom in range(len(self.parent))], np.int64)
 
     def kinds(self, roots: Ids) -> Ids:
-        """Number the kinds of channels: only channels of one kind may change places."""
+        """Give the kind of every channel; only channels of one kind may change places."""
         kinds = np.zeros(len(roots), np.int64)
         seen: set[bytes] = set()
         for ids in self.alike:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
-from torch.utils import _pytree
 
 import masksolve as ms
 
@@ -18,67 +17,12 @@ from ....checks import integer, number
 from ....types import Float64Array
 from ..layers import choose_layers
 from ..layout import as_matrices, weight_pattern
+from .apply import Result, apply, orders_of, outputs_of, tolerance_for
 from .atoms import Ids
-from .dimensions import Dimension, Held, dimensions
-from .graph import Graph, follow
-
-
-@dataclass(frozen=True)
-class Reordered:
-    """A dimension that was reordered.
-
-    Attributes
-    ----------
-    name : str
-        The axes on which its channels lie.
-    channels : int
-    before, objective, ceiling : float
-        Kept sums of the layers along it, as in `masksolve.permutation.Permutation`, when it was last searched.
-    """
-
-    name: str
-    channels: int
-    before: float
-    objective: float
-    ceiling: float
-
-
-@dataclass(frozen=True)
-class PermuteReport:
-    """What `permute` did.
-
-    Attributes
-    ----------
-    dimensions : tuple of Reordered
-        What was reordered.
-    held : tuple of Held
-        Axes of parameters that cannot move, or not all of whose channels can, and the operation that holds them.
-    refused : tuple of str
-        Dimensions whose reordering changed the outputs by more than the tolerance, and was undone.
-    before, objective, total : float
-        Kept scores of all chosen layers, before and after, and the sum of all their scores.
-    error : float
-        Largest change of an output, relative to the largest output.
-    orders : dict
-        For every reordered ``(parameter, axis)``, which index to take for every place.
-    """
-
-    dimensions: tuple[Reordered, ...]
-    held: tuple[Held, ...]
-    refused: tuple[str, ...]
-    before: float
-    objective: float
-    total: float
-    error: float
-    orders: dict[tuple[str, int], Ids]
-
-    def __str__(self) -> str:
-        share = [each / self.total if self.total else 0.0 for each in (self.before, self.objective)]
-        lines = [f"retained {share[0]:.4f} -> {share[1]:.4f}, outputs changed by {self.error:.1e}"]
-        lines += [f"  {each.channels:5} channels: {each.name}" for each in self.dimensions]
-        lines += [f"  undone: {name}" for name in self.refused]
-        lines += [f"  held: {h.channels} of {h.parameter}[{h.axis}] by {h.reason}" for h in self.held]
-        return "\n".join(lines)
+from .dimensions import Dimension, dimensions
+from .following import follow
+from .graph import Graph
+from .report import PermuteReport, Reordered
 
 
 def permute(
@@ -100,8 +44,8 @@ def permute(
     """Reorder a model's channels, in place, so that N:M masks of its layers keep more.
 
     The model is exported by ``torch.export``, and its channels are followed through the graph: hidden
-    dimensions of MLPs, channels between convolutions, dimensions inside attention heads, and the residual stream
-    with everything that reads or writes it. Each such dimension is searched by
+    dimensions of MLPs, channels between convolutions, dimensions inside attention heads, and the residual
+    stream with everything that reads or writes it. Each such dimension is searched by
     `masksolve.permutation.search`, and its order goes to all weights, biases, norms and buffers on it. The
     model is run on the example before and after; a dimension that changes its outputs is put back.
 
@@ -162,39 +106,38 @@ def permute(
     args, kwargs = _arguments(example_inputs)
     with _evaluating(model):
         found, held = dimensions(_followed(model, args, kwargs))
-        expected = _outputs(model, args, kwargs)
+        expected = outputs_of(model, args, kwargs)
         search = _Search(weights, pattern, {"workers": workers, "seed": seed, **options}, passes, progress)
+        given = {name: weight.scores for name, weight in weights.items()}
         before = search.kept()
         results = search.run(found)
-        objective = search.kept()
-        bound = _tolerance(expected) if tolerance is None else number("tolerance", tolerance, least=0)
-        applied, refused, error = _apply(
-            model, results, lambda: _outputs(model, args, kwargs), expected, bound
+        bound = tolerance_for(expected) if tolerance is None else number("tolerance", tolerance, least=0)
+        applied, refused, error = apply(
+            model,
+            results,
+            outputs=lambda: outputs_of(model, args, kwargs),
+            expected=expected,
+            bound=bound,
+            gains=lambda chosen: search.reordered(given, chosen).kept() >= before,
         )
-    if refused:
-        search = _Search(_chosen(model, pattern, None, layers, skip, dense_ends), pattern, {}, 1, None)
-        objective = search.kept() if scores is None else float("nan")
     return PermuteReport(
         dimensions=tuple(report for _, report, _ in applied),
         held=tuple(held),
         refused=tuple(dimension.name for dimension in refused),
         before=before,
-        objective=objective,
+        objective=search.reordered(given, applied).kept(),
         total=sum(float(each.scores.sum()) for each in weights.values()),
         error=error,
-        orders=_orders(applied),
+        orders=orders_of(applied),
     )
 
 
 @dataclass(eq=False)
 class _Weight:
-    """A layer's weight: its scores (..., outputs, inputs), in the order found so far, and which axis is which."""
+    """A layer's scores (..., outputs, inputs), in the order found so far, and which axis is which."""
 
     scores: Float64Array
     axes: dict[int, int]
-
-
-Result = tuple[Dimension, Reordered, Ids]
 
 
 @dataclass(eq=False)
@@ -212,8 +155,20 @@ class _Search:
         results = (ms.solve(each.scores, self.pattern, duals=False) for each in self.weights.values())
         return sum(result.objective for result in results)
 
+    def reordered(self, given: dict[str, Float64Array], results: list[Result]) -> _Search:
+        """Start over with the scores in the order of some results."""
+        orders = orders_of(results)
+        weights = {}
+        for name, weight in self.weights.items():
+            scores = given[name]
+            for own, axis in weight.axes.items():
+                if (name, own) in orders:
+                    scores = np.take(scores, orders[name, own], axis=axis)
+            weights[name] = _Weight(scores, weight.axes)
+        return replace(self, weights=weights)
+
     def run(self, found: list[Dimension]) -> list[Result]:
-        """Search all dimensions along which layers are pruned; the orders found, without those that gain nothing."""
+        """Search all dimensions along which layers are pruned; give the orders that gain anything."""
         found = [dimension for dimension in found if self._members(dimension)]
         orders = [np.arange(dimension.channels) for dimension in found]
         reports: list[Reordered | None] = [None] * len(found)
@@ -284,7 +239,8 @@ def _chosen(
         worth = weight.detach().abs() if scores is None else scores.get(name, weight.detach().abs())
         if tuple(worth.shape) != tuple(weight.shape):
             raise ValueError(
-                f"scores['{name}'] must have the weight's shape {tuple(weight.shape)}, got {tuple(worth.shape)}"
+                f"scores['{name}'] must have the weight's shape {tuple(weight.shape)}, "
+                f"got {tuple(worth.shape)}"
             )
         turned = name in transposed
         matrix = worth.detach().to("cpu", torch.float64)
@@ -318,86 +274,3 @@ def _evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes:
             module.training = mode
-
-
-def _outputs(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[torch.Tensor]:
-    leaves = _pytree.tree_leaves(model(*args, **kwargs))
-    return [leaf.detach().clone() for leaf in leaves if isinstance(leaf, torch.Tensor)]
-
-
-def _tolerance(outputs: list[torch.Tensor]) -> float:
-    floating = [output.dtype for output in outputs if output.is_floating_point()]
-    return max(
-        (1e-5 * (torch.finfo(dtype).eps / torch.finfo(torch.float32).eps) for dtype in floating), default=0.0
-    )
-
-
-def _difference(outputs: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
-    worst = 0.0
-    for one, other in zip(outputs, expected, strict=True):
-        if not one.numel():
-            continue
-        change = float((one.to(torch.float64) - other.to(torch.float64)).abs().max())
-        worst = max(worst, change / (float(other.to(torch.float64).abs().max()) or 1.0))
-        if change != change:
-            return float("inf")
-    return worst
-
-
-def _apply(
-    model: nn.Module,
-    results: list[Result],
-    outputs: Callable[[], list[torch.Tensor]],
-    expected: list[torch.Tensor],
-    bound: float,
-) -> tuple[list[Result], list[Dimension], float]:
-    """Apply all orders; if that changes the outputs, apply them one by one and undo those that do."""
-    saved = {name: tensor for name, tensor in _tensors(model).items()}
-    copies = {name: tensor.detach().clone() for name, tensor in saved.items()}
-
-    def attempt(chosen: list[Result]) -> float:
-        _write(saved, copies)
-        for (name, axis), order in _orders(chosen).items():
-            tensor = saved[name]
-            tensor.copy_(tensor.index_select(axis, torch.from_numpy(order).to(tensor.device)))
-        return _difference(outputs(), expected)
-
-    try:
-        error = attempt(results)
-        if error <= bound:
-            return results, [], error
-        kept: list[Result] = []
-        refused: list[Dimension] = []
-        error = 0.0
-        for result in results:
-            now = attempt([*kept, result])
-            if now <= bound:
-                kept, error = [*kept, result], now
-            else:
-                refused.append(result[0])
-        attempt(kept)
-    except BaseException:
-        _write(saved, copies)
-        raise
-    return kept, refused, error
-
-
-def _write(tensors: dict[str, torch.Tensor], values: dict[str, torch.Tensor]) -> None:
-    for name, tensor in tensors.items():
-        tensor.copy_(values[name])
-
-
-def _tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    """All parameters and buffers, each under its first name and under all others."""
-    named = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    return {name: tensor.data for name, tensor in named}
-
-
-def _orders(results: list[Result]) -> dict[tuple[str, int], Ids]:
-    """Which index to take for every place, for every parameter and axis."""
-    orders: dict[tuple[str, int], Ids] = {}
-    for dimension, _, order in results:
-        for place in dimension.places:
-            index = orders.setdefault((place.parameter, place.axis), np.arange(place.length))
-            index[place.places] = place.places[order]
-    return orders

@@ -32,7 +32,7 @@ class Value:
     factors: tuple[Ids, ...] = ()
 
     def only(self) -> Ids | None:
-        """The factor of a tensor that has at most one."""
+        """Give the factor of a tensor that has at most one."""
         return self.factors[0] if len(self.factors) == 1 else None
 
 
@@ -42,7 +42,7 @@ def varying(factor: Ids) -> set[int]:
 
 
 def flat(factor: Ids, axis: int) -> Ids | None:
-    """The channels along ``axis`` (from the end) of a factor that changes along no other one."""
+    """Give the channels along ``axis`` (from the end) of a factor that changes along no other one."""
     return factor.ravel() if varying(factor) <= {axis} else None
 
 

@@ -16,7 +16,8 @@ import masksolve as ms  # noqa: E402
 from masksolve.adapters import torch as mt  # noqa: E402
 
 spec = importlib.util.spec_from_file_location("permuting_nets", Path(__file__).with_name("nets.py"))
-assert spec is not None and spec.loader is not None
+assert spec is not None
+assert spec.loader is not None
 nets = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(nets)
 

@@ -41,7 +41,8 @@ def gpt2() -> tuple[Any, Any]:
 MODELS = {"bert": bert, "llama": llama, "gpt2": gpt2}
 
 FREE = {
-    # The residual stream (tied embeddings make the head of a masked language model part of it), heads' inner dimensions and hidden dimensions: how many of each size.
+    # The residual stream (with the head, whose embeddings are tied), heads' inner dimensions and hidden
+    # dimensions: how many of each size.
     "bert": {32: 1, 8: 16, 64: 2},
     "llama": {32: 1, 8: 4, 64: 2},
     "gpt2": {32: 1, 8: 16, 128: 2},
