@@ -210,3 +210,12 @@ def test_auto_chooses_it_on_a_gpu() -> None:
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU; the interpreter takes a minute")
 def test_it_conforms() -> None:
     assert check_backend("triton").solves > 200
+
+
+@pytest.mark.parametrize("pattern", ["2:4-T", "4:8-T at_most", "2:4"])
+def test_what_no_kernel_proves_is_finished_on_the_host(
+    pattern: str, device: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels that may believe nothing leave every tile to the pipeline, which finds the same optimum."""
+    monkeypatch.setattr("masksolve.backends.triton.working.tolerance_of", lambda dtype: -1.0)
+    assert_as_good(gaussian(16, 16), pattern, device)
