@@ -53,7 +53,7 @@ public:
         : job_(job),
           outcome_(outcome),
           convert_(baseline::converter<double>(job.dtype)),
-          limit_(job.dtype == Dtype::f16 ? std::min(job.largest, 65504.0) : job.largest) {
+          limit_(job.limit()) {
         tile_.height = job.height;
         tile_.width = job.width;
         tile_.rows = job.row_bounds();
@@ -111,7 +111,7 @@ public:
         for (int i = 0; i < tile_.height; ++i) rounded.u[i] = static_cast<float>(tile_.u[i]);
         for (int j = 0; j < tile_.width; ++j) rounded.v[j] = static_cast<float>(tile_.v[j]);
         const TileProof handed_out = prove(rounded);
-        if (handed_out.gap() > job_.tolerance()) return false;
+        if (!(handed_out.gap() <= job_.tolerance())) return false;
         proof = handed_out;
         return true;
     }
@@ -184,8 +184,7 @@ private:
         const char* from = array.tile(number_, axes);
         bool useful = true;
         for (int k = 0; k < count; ++k, from += array.strides[axes]) {
-            to[k] = job_.start_is_double ? *reinterpret_cast<const double*>(from)
-                                         : *reinterpret_cast<const float*>(from);
+            to[k] = read_price(from, job_.start_is_double);
             useful &= std::abs(to[k]) <= most;
         }
         return useful;
@@ -294,7 +293,7 @@ std::pair<double, double> GeneralSolver::solve_again(std::ptrdiff_t number) {
 void GeneralSolver::settle(std::ptrdiff_t number, bool solved, bool again) {
     GeneralTile& tile = *tile_;
     const double most = again ? proven_in_double : job_.tolerance();
-    if (!solved || tile.proof.gap() > most || !tile.take_proof_as_handed_out()) {
+    if (!solved || !(tile.proof.gap() <= most) || !tile.take_proof_as_handed_out()) {
         if (solved && tile.proof.gap() <= proven_in_double) ++outcome_.refined;
         else if (tile.solve_exactly()) ++outcome_.exactly;
         else ledger_.leave_open(number, tile.proof.gap());

@@ -26,7 +26,7 @@ cdef extern from "arrays/job.hpp" namespace "masksolve" nogil:
         Strided scores, mask, keep, drop, rows, columns, start_rows, start_columns, tile_objective, tile_bound
         Dtype dtype
         Score score
-        bint start_is_double, upright
+        bint start_is_double, groups_in_columns
         int height, width, row_least, row_most, column_least, column_most
         double largest
         Py_ssize_t first, last
@@ -59,7 +59,7 @@ cdef inline int fill_job(Job& job, object block, Py_ssize_t first, Py_ssize_t la
         job.score = Score.square
     else:
         raise ValueError(f"score must be 'value', 'magnitude' or 'square', got {score!r}")
-    job.upright = block.upright
+    job.groups_in_columns = block.upright
     job.height, job.width = block.tile_shape
     job.row_least, job.row_most = block.row_bounds
     job.column_least, job.column_most = block.column_bounds

@@ -18,9 +18,9 @@ namespace masksolve {
 typedef double Four __attribute__((vector_size(32)));
 typedef double FourAnywhere __attribute__((vector_size(32), aligned(8)));
 
-constexpr int abreast = 5, parts = panel_width / 4;  // rows at a time, vectors to a panel
-constexpr int block = 64;                            // rows that stay in the cache while the panels pass
-constexpr int longest = 36;                          // coefficients, for n up to 32, in whole vectors
+constexpr int rows_at_once = 5, parts = panel_width / 4;  // rows at a time, vectors to a panel
+constexpr int block = 64;                                 // rows that stay in the cache while the panels pass
+constexpr int longest = 36;                               // coefficients, for n up to 32, in whole vectors
 
 // The residue of an integer below 2^53. Adding and subtracting 1.5 2^52 rounds to an integer.
 template <typename V>
@@ -41,32 +41,32 @@ MASKSOLVE_CLONES static double sum_over_panels(const Field& field, const double 
     const int length = field.length, exponent = field.exponent;
     int top = 1;
     while (top <= exponent / 2) top *= 2;
-    Four sums[block + abreast] = {};
+    Four sums[block + rows_at_once] = {};
     for (std::ptrdiff_t p = 0; p < panel_count; ++p) {
         const double* panel = panels + p * length * panel_width;
-        for (int r = 0; r < count; r += abreast) {
-            const double* row[abreast];  // past the last row: the last one again
-            for (int a = 0; a < abreast; ++a) row[a] = rows[std::min(r + a, count - 1)];
-            Four product[abreast][parts], power[abreast][parts];
-            for (int a = 0; a < abreast; ++a)
+        for (int r = 0; r < count; r += rows_at_once) {
+            const double* row[rows_at_once];  // past the last row: the last one again
+            for (int a = 0; a < rows_at_once; ++a) row[a] = rows[std::min(r + a, count - 1)];
+            Four product[rows_at_once][parts], power[rows_at_once][parts];
+            for (int a = 0; a < rows_at_once; ++a)
                 for (int v = 0; v < parts; ++v) product[a][v] = row[a][0] * at(panel + 4 * v);
             for (int k = 1; k < length; ++k)
-                for (int a = 0; a < abreast; ++a)
+                for (int a = 0; a < rows_at_once; ++a)
                     for (int v = 0; v < parts; ++v)
                         product[a][v] += row[a][k] * at(panel + k * panel_width + 4 * v);
-            for (int a = 0; a < abreast; ++a)
+            for (int a = 0; a < rows_at_once; ++a)
                 for (int v = 0; v < parts; ++v)
                     power[a][v] = product[a][v] = residue(product[a][v], prime, inverse);
             for (int bit = top / 2; bit > 0; bit /= 2) {
-                for (int a = 0; a < abreast; ++a)
+                for (int a = 0; a < rows_at_once; ++a)
                     for (int v = 0; v < parts; ++v)
                         power[a][v] = residue(power[a][v] * power[a][v], prime, inverse);
                 if (exponent & bit)
-                    for (int a = 0; a < abreast; ++a)
+                    for (int a = 0; a < rows_at_once; ++a)
                         for (int v = 0; v < parts; ++v)
                             power[a][v] = residue(power[a][v] * product[a][v], prime, inverse);
             }
-            for (int a = 0; a < abreast; ++a) {
+            for (int a = 0; a < rows_at_once; ++a) {
                 Four weighted = {};
                 for (int v = 0; v < parts; ++v)
                     weighted += power[a][v] * at(weights + p * panel_width + 4 * v);

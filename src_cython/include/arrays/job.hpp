@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "arrays/strided.hpp"
 
@@ -31,7 +32,7 @@ struct Job {
     Dtype dtype{};
     Score score{};
     bool start_is_double = false;
-    bool upright = false;  // neighbours in the grid are groups of different lines
+    bool groups_in_columns = false;  // neighbours in the grid are groups of different lines
     int height = 0, width = 0;
     int row_least = 0, row_most = 0, column_least = 0, column_most = 0;
     double largest = 0;  // larger magnitudes of entries, and NaN, are refused
@@ -53,9 +54,24 @@ struct Job {
     std::ptrdiff_t across() const { return scores.strides[grid_axes() + 1]; }
     std::ptrdiff_t mask_down() const { return mask.strides[grid_axes()]; }
     std::ptrdiff_t mask_across() const { return mask.strides[grid_axes() + 1]; }
+    // The largest magnitude of an entry that is fit. Half precision's infinities are read as numbers from
+    // 65536 on (see convert_f16), and sums of squares must stay in float64's range.
+    double limit() const {
+        const double most = dtype == Dtype::f16 ? std::fmin(largest, 65504.0) : largest;
+        return score == Score::square ? std::fmin(most, 1e150) : most;
+    }
     // Largest violation of optimality, relative to a tile's scale, with which the tile counts as proven.
     double tolerance() const { return in_double() ? 1e-12 : 1e-6; }
 };
+
+// A price of an earlier solve, wherever it lies.
+inline double read_price(const char* from, bool is_double) {
+    double wide;
+    float narrow;
+    if (is_double) std::memcpy(&wide, from, sizeof wide);
+    else std::memcpy(&narrow, from, sizeof narrow);
+    return is_double ? wide : narrow;
+}
 
 struct Outcome {
     double objective = 0, bound = 0;

@@ -38,7 +38,7 @@ struct Axes {
 
 template <typename Entry, bool gather>
 void move_entries(const Axes& axes, char* strided, Entry* packed) {
-    const std::ptrdiff_t apart[3] = {static_cast<std::ptrdiff_t>(axes.length[1]) * axes.length[2],
+    const std::ptrdiff_t pitch[3] = {static_cast<std::ptrdiff_t>(axes.length[1]) * axes.length[2],
                                      axes.length[2], 1};
     // The caller's memory is walked through with its smallest stride in the innermost loop.
     int order[3] = {0, 1, 2};
@@ -48,14 +48,14 @@ void move_entries(const Axes& axes, char* strided, Entry* packed) {
     for (int x = 0; x < axes.length[a]; ++x)
         for (int y = 0; y < axes.length[b]; ++y) {
             char* place = strided + x * axes.stride[a] + y * axes.stride[b];
-            Entry* entry = packed + x * apart[a] + y * apart[b];
-            if (axes.stride[c] == static_cast<std::ptrdiff_t>(sizeof(Entry)) && apart[c] == 1) {
+            Entry* entry = packed + x * pitch[a] + y * pitch[b];
+            if (axes.stride[c] == static_cast<std::ptrdiff_t>(sizeof(Entry)) && pitch[c] == 1) {
                 const std::size_t bytes = axes.length[c] * sizeof(Entry);
                 if (gather) std::memcpy(entry, place, bytes);
                 else std::memcpy(place, entry, bytes);
                 continue;
             }
-            for (int z = 0; z < axes.length[c]; ++z, place += axes.stride[c], entry += apart[c]) {
+            for (int z = 0; z < axes.length[c]; ++z, place += axes.stride[c], entry += pitch[c]) {
                 if (gather) std::memcpy(entry, place, sizeof(Entry));
                 else std::memcpy(place, entry, sizeof(Entry));
             }
@@ -73,11 +73,11 @@ inline void gather_entries(const Axes& axes, int bytes, const char* from, char* 
 template <typename T>
 class Staging {
 public:
-    // `beside`: the kernel also wants a segment's tiles without gaps between them.
-    Staging(const Job& job, bool beside)
+    // `packed`: the kernel also wants a segment's tiles without gaps between them.
+    Staging(const Job& job, bool packed)
         : job_(job),
-          columns_(job.upright && job.height == 1),
-          beside_(beside || columns_),
+          columns_(job.groups_in_columns && job.height == 1),
+          packed_(packed || columns_),
           convert_(converter<T>(job.dtype)) {}
 
     // Squares are taken by the kernels and the certificate, each in its own precision, if T does not hold
@@ -95,7 +95,7 @@ public:
         mask_ = axes(strip.mask.step, job_.mask_down(), job_.mask_across());
         constexpr Dtype own = sizeof(T) == sizeof(float) ? Dtype::f32 : Dtype::f64;
         const bool unchanged = job_.score == Score::value || squares_later(job_);
-        in_place_ = job_.dtype == own && unchanged && lies_right(scores_, sizeof(T));
+        in_place_ = job_.dtype == own && unchanged && lies_right(scores_, sizeof(T)) && is_aligned(strip);
         mask_in_place_ = lies_right(mask_, 1);
         if (!is_floating(job_.dtype)) largest = job_.largest;  // integers, whose magnitudes are known
         return !in_place_ || look_over(strip, largest);
@@ -139,7 +139,7 @@ public:
 
 private:
     const Job& job_;
-    bool columns_, beside_, in_place_ = false, mask_in_place_ = false;
+    bool columns_, packed_, in_place_ = false, mask_in_place_ = false;
     Converter<T> convert_;
     Axes scores_{}, mask_{};
     alignas(64) T values_[largest_tile];
@@ -153,7 +153,13 @@ private:
 
     bool lies_right(const Axes& array, std::ptrdiff_t bytes) const {
         const bool rows = array.length[2] == 1 || array.stride[2] == bytes;
-        return rows && (!beside_ || array.stride[1] == array.length[2] * bytes);
+        return rows && (!packed_ || array.stride[1] == array.length[2] * bytes);
+    }
+
+    bool is_aligned(const Strip& strip) const {
+        auto places = reinterpret_cast<std::uintptr_t>(strip.scores.place);
+        for (const std::ptrdiff_t stride : scores_.stride) places |= static_cast<std::uintptr_t>(stride);
+        return places % sizeof(T) == 0;
     }
 
     // Reads a strip once, which brings it into the cache; false if a score is unfit.
@@ -175,9 +181,7 @@ private:
 
     template <typename Bits>
     bool fits(Bits bits, double& largest) const {
-        // Half precision's infinities are read as numbers from 65536 on, see convert_f16.
-        const T limit =
-            static_cast<T>(job_.dtype == Dtype::f16 ? std::min(job_.largest, 65504.0) : job_.largest);
+        const T limit = static_cast<T>(job_.limit());
         Bits limit_bits;
         T value;
         std::memcpy(&limit_bits, &limit, sizeof limit);

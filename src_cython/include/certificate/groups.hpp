@@ -19,7 +19,7 @@ class GroupCertifier {
 public:
     explicit GroupCertifier(const Job& job)
         : job_(job),
-          columns_(job.upright),
+          columns_(job.groups_in_columns),
           square_(Staging<T>::squares_later(job)),
           singly_(job.tile_objective.data != nullptr || job.tile_bound.data != nullptr),
           rounding_(1, job.width) {}

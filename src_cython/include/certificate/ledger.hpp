@@ -42,6 +42,11 @@ private:
 
 inline double next_up(double x) { return std::nextafter(x, std::numeric_limits<double>::infinity()); }
 
+// Of a scale of 0 nothing but 0 is a proof; what is no number proves nothing.
+inline double relative_violation(double violation, double scale) {
+    return violation == 0 ? 0 : violation / scale;
+}
+
 constexpr double unit_roundoff = 0x1p-53;
 constexpr int sums_over_tiles = 64;
 
@@ -77,7 +82,7 @@ public:
 
     // Notes the tile's violation relative to its scale; whether it is proven.
     bool review(std::ptrdiff_t tile, double violation, double scale) {
-        const double gap = violation > 0 ? violation / scale : 0;
+        const double gap = relative_violation(violation, scale);
         if (gap > outcome_.worst_gap && gap <= tolerance_) note(tile, gap);
         return gap <= tolerance_;
     }
@@ -118,7 +123,8 @@ public:
     void close() {
         outcome_.objective = objective_.value();
         const double bound = bound_.value();
-        // Sums of numbers as small as this are exact, and one unit in the last place would be a large part of them.
+        // Sums of numbers as small as this are exact, and one unit in the last place would be a large part of
+        // them.
         constexpr double sums_are_exact = 0x1p-1022;
         outcome_.bound = std::abs(bound) < sums_are_exact ? bound : next_up(bound);
     }

@@ -77,7 +77,7 @@ double scale_of(int height, int width, Magnitude kept_magnitude) {
 struct TileProof {
     double objective, slack, violation, scale;
 
-    double gap() const { return violation > 0 ? violation / scale : 0; }
+    double gap() const { return relative_violation(violation, scale); }
 };
 
 inline TileProof prove(const FlowTile<double>& tile) {

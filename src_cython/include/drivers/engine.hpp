@@ -10,9 +10,9 @@ namespace masksolve {
 namespace MASKSOLVE_ISA {
 
 template <typename T, template <typename, int...> class Run, int... sizes>
-__attribute__((noinline)) void run_kernel(const Job& job, Outcome& outcome, bool beside) {
+__attribute__((noinline)) void run_kernel(const Job& job, Outcome& outcome, bool packed) {
     Run<T, sizes...> run(job, outcome);
-    run_segments<T>(job, outcome, run, beside);
+    run_segments<T>(job, outcome, run, packed);
 }
 
 template <typename T>

@@ -14,7 +14,7 @@ public:
     GroupRun(const Job& job, Outcome&)
         : job_(job),
           squared_(Staging<T>::squares_later(job)),
-          kernel_(job.row_bounds(), job.width, job.upright, squared_),
+          kernel_(job.row_bounds(), job.width, job.groups_in_columns, squared_),
           certifier_(job) {}
 
     void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window, Verdicts& verdicts) {

@@ -72,8 +72,7 @@ private:
         const std::ptrdiff_t stride = job_.start_columns.strides[job_.start_columns.ndim - 1];
         bool useful = true;
         for (int j = 0; j < m_; ++j, from += stride) {
-            const double price = job_.start_is_double ? *reinterpret_cast<const double*>(from)
-                                                      : *reinterpret_cast<const float*>(from);
+            const double price = read_price(from, job_.start_is_double);
             useful &= std::abs(price) <= 16 * static_cast<double>(largest);
             kernel_.v[j] = static_cast<T>(price);
         }

@@ -38,10 +38,10 @@ inline bool all_within(const Verdicts& verdicts, int count, double threshold) {
 // `Run` solves and certifies the `count` tiles of a window, the strip's k-th first: run.solve(strip, k,
 // count, window, verdicts).
 template <typename T, typename Run>
-void run_segments(const Job& job, Outcome& outcome, Run& run, bool beside) {
+void run_segments(const Job& job, Outcome& outcome, Run& run, bool packed) {
     Ledger ledger(job, outcome);
     GeneralSolver general(job, outcome, ledger);
-    Staging<T> staging(job, beside);
+    Staging<T> staging(job, packed);
     Window<T> window{};
     Verdicts verdicts;
     const int most = segment_tiles(job);

@@ -52,7 +52,7 @@ public:
     }
 
     // The best mask that keeps at most n, and its prices, which are not negative. Scores below 0 count as 0,
-    // lest their magnitude drown the others, and are dropped in the end.
+    // since their magnitude would round the others away, and are dropped in the end.
     inline __attribute__((always_inline)) void solve_at_most(int n, const Parts& parts) {
         V low = s[0][0];
         MASKSOLVE_UNROLL
@@ -207,7 +207,7 @@ private:
 
     // 2:4. Two rows that keep opposite halves of the columns keep every column once; every mask is two such
     // pairs of rows. So the best pairing of the rows is the one whose pairs, each for itself, are worth most.
-    // Only what is kept is added up, lest a large negative score drown the others.
+    // Only what is kept is added up: a large negative score would round the others away.
     inline __attribute__((always_inline)) void choose_pairs() {
         constexpr int pairings = 3;
         constexpr int first[pairings][2] = {{0, 2}, {0, 1}, {0, 1}},
