@@ -39,7 +39,9 @@ def test_flushing_changes_nothing(flushing: object, pattern: str, dtype: type[np
     for instruction_set in RUNNING:
         answer, block = solve(scores, pattern, "value", instruction_set)
         with Default():
-            assert block.scores[block.mask].astype(np.float64).sum() == pytest.approx(best.objective, rel=1e-6)
+            assert block.scores[block.mask].astype(np.float64).sum() == pytest.approx(
+                best.objective, rel=1e-6
+            )
             assert answer.objective == pytest.approx(best.objective, rel=1e-6)
 
 

@@ -8,7 +8,17 @@ import numpy as np
 import pytest
 from engine_tiles import RUNNING, solve, worth
 
-PATTERNS = ["2:4-T", "1:3-T", "4:8-T", "8:16-T at_most", "5:12-T", "2:4", "4:8 at_most", "3:7 axis=0", "2:4 axis=0"]
+PATTERNS = [
+    "2:4-T",
+    "1:3-T",
+    "4:8-T",
+    "8:16-T at_most",
+    "5:12-T",
+    "2:4",
+    "4:8 at_most",
+    "3:7 axis=0",
+    "2:4 axis=0",
+]
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int8, np.int32])

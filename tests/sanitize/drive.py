@@ -16,13 +16,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
+from masksolve.tiles import lay_out
 
 import masksolve as ms
 from masksolve._ext import exact
 from masksolve._ext.exact import instruction_sets
 from masksolve._ext.greedy import solve_greedy
 from masksolve.problem import MaskProblem
-from masksolve.tiles import lay_out
 
 Array = npt.NDArray[Any]
 

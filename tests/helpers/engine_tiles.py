@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from masksolve.tiles import Block, lay_out
 
 from masksolve._ext import exact as engine
 from masksolve.pattern import Pattern
 from masksolve.problem import MaskProblem
-from masksolve.tiles import Block, lay_out
 
 RUNNING = [name for name, runs in engine.instruction_sets().items() if runs]
 SCORES = ("value", "magnitude", "square")
@@ -153,7 +153,9 @@ def assert_proven(
         size = scale(np.where(mask, tile, 0))
         assert most - kept <= tolerance * size, f"tile {place} keeps {float(kept)} of {float(most)}"
         assert Fraction(float(block.tile_bound[place])) >= most
-        assert abs(Fraction(float(block.tile_objective[place])) - kept) <= exact_sum(np.abs(tile[mask])) / 10**14
+        assert (
+            abs(Fraction(float(block.tile_objective[place])) - kept) <= exact_sum(np.abs(tile[mask])) / 10**14
+        )
         best += most
         kept_in_all += kept
     assert Fraction(answer.bound) >= best
