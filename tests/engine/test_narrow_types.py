@@ -1,4 +1,4 @@
-"""Scores of 16 bits and less are what they are as float32: the same mask and the same sums, whatever reads them."""
+"""Scores of 16 bits and less are what they are as float32: the same mask and the same sums."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ import soak
 from engine_tiles import RUNNING, SCORES, solve
 
 NARROW = [np.bool_, np.int8, np.uint8, np.int16, np.uint16, np.float16, ml_dtypes.bfloat16]
-PATTERNS = ["2:4-T", "2:3-T", "4:8-T", "3:6-T at_most", "8:16-T", "2:4", "4:8", "2:5", "2:4 axis=0", "3:6 axis=0",
-            "3:6 at_most", "1:4-T at_most"]  # fmt: skip
+PATTERNS = [
+    *("2:4-T", "2:3-T", "4:8-T", "3:6-T at_most", "8:16-T", "2:4", "4:8", "2:5"),
+    *("2:4 axis=0", "3:6 axis=0", "3:6 at_most", "1:4-T at_most"),
+]
 
 
 def every_value(dtype: Any, pattern: str) -> npt.NDArray[Any]:

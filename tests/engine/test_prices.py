@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from engine_tiles import RUNNING, solve
-from masksolve.tiles import Prices
 
 from masksolve._ext import exact as engine
+from masksolve.types import Prices
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.int64, np.complex64])

@@ -11,8 +11,10 @@ from engine_tiles import RUNNING, SCORES, assert_proven, hostile, solve, worth
 import masksolve as ms
 from masksolve.pattern import Pattern
 
-PATTERNS = ["1:2-T", "2:3-T", "1:4-T", "2:4-T", "3:4-T", "2:5-T", "3:7-T", "4:8-T", "5:10-T", "4:4-T", "2:4", "3:8",
-            "1:5"]  # fmt: skip
+PATTERNS = [
+    *("1:2-T", "2:3-T", "1:4-T", "2:4-T", "3:4-T", "2:5-T", "3:7-T", "4:8-T", "5:10-T", "4:4-T"),
+    *("2:4", "3:8", "1:5"),
+]
 
 
 @pytest.mark.parametrize("constraint", ["", " at_most"])

@@ -1,4 +1,4 @@
-"""What the tests of the engine share: blocks with any score rule, hostile scores, and an optimum in exact numbers."""
+"""What the tests of the engine share: blocks with any score rule, hostile scores, and exact optima."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from masksolve.tiles import Block, lay_out
 
 from masksolve._ext import exact as engine
+from masksolve.layout.host import HostBlock as Block
+from masksolve.layout.host import HostLayout
 from masksolve.pattern import Pattern
 from masksolve.problem import MaskProblem
 
@@ -30,8 +31,8 @@ def solve(
     scores: npt.NDArray[Any], pattern: str, score: str = "value", instruction_set: str = RUNNING[0]
 ) -> tuple[engine.Solved, Block]:
     """The engine's answer for the only block, with objective and bound of each tile."""
-    problem = MaskProblem.check(scores, pattern)
-    (block,) = lay_out(problem, store_prices=False).blocks
+    problem = MaskProblem.of(scores, pattern).read()
+    (block,) = HostLayout(problem, prices=False).blocks
     objective, bound = np.full((2, *block.grid), np.nan)
     block = replace(block, score=score, tile_objective=objective, tile_bound=bound)
     answer = engine.solve_tiles(block, 0, block.tiles, instruction_set)

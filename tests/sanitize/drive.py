@@ -16,12 +16,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
-from masksolve.tiles import lay_out
 
 import masksolve as ms
 from masksolve._ext import exact
 from masksolve._ext.exact import instruction_sets
 from masksolve._ext.greedy import solve_greedy
+from masksolve.layout.host import HostLayout
 from masksolve.problem import MaskProblem
 
 Array = npt.NDArray[Any]
@@ -131,8 +131,8 @@ def engines() -> list[tuple[str, dict[str, Any]]]:
 
 def solve_with_score_rules(rng: np.random.Generator, scores: Array, pattern: ms.Pattern) -> None:
     """The engine and the heuristics themselves, with a rule for scores and sums tile by tile."""
-    problem = MaskProblem.check(scores, pattern)
-    for block in lay_out(problem, store_prices=False).blocks:
+    problem = MaskProblem.of(scores, pattern).read()
+    for block in HostLayout(problem, prices=False).blocks:
         objective, bound = np.zeros((2, *block.grid))
         part = replace(
             block,

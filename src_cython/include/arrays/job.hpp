@@ -45,7 +45,7 @@ struct Job {
     // Whether no line must keep anything, so that an optimal mask keeps no negative score that is not forced.
     bool may_keep_nothing() const { return row_least == 0 && column_least == 0; }
     // Whether to compute, and hand out prices, in float64: where float32 does not hold the entries exactly,
-    // or sums of scores could leave its range. masksolve.tiles.price_dtype says the same.
+    // or sums of scores could leave its range. masksolve.problem.MaskProblem.double says the same.
     bool in_double() const {
         return !fits_float(dtype) || (score == Score::square ? largest * largest : largest) > 0x1p96;
     }
