@@ -2,24 +2,56 @@
 
 import os
 import shlex
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).parent
 HEADERS = sorted(
     str(path.relative_to(ROOT)) for end in ("hpp", "pxd") for path in (ROOT / "src_cython").rglob(f"*.{end}")
 )
-FLAGS = ["-O3", "-std=c++17", "-g0", "-ffp-contract=off", "-Wno-psabi"]
+FLAGS = [
+    "-O3",
+    "-std=c++17",
+    "-g0",
+    "-ffp-contract=off",
+    "-Wno-psabi",
+    "-Wno-uninitialized",
+    "-Wno-maybe-uninitialized",
+]
+ENGINES = ("baseline", "avx2", "avx512")
 # After ours, so that a sanitizer's or a profiler's flags win.
 FLAGS += shlex.split(os.environ.get("MASKSOLVE_CXXFLAGS", ""))
+
+
+class ParallelBuild(build_ext):
+    """Compiles the sources of all modules on all processors; setuptools takes them one by one.
+
+    The engine's sources take a quarter of a minute each, so that they decide how long a build takes.
+    """
+
+    def build_extensions(self):
+        """Hand each source of each module to one pool of as many compilers as there are processors."""
+        compile_in_turn = self.compiler.compile
+        self.parallel = len(self.extensions)  # a thread for each module, which waits for its sources
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        with ThreadPoolExecutor(processors) as pool:
+
+            def compile_in_parallel(sources, **options):
+                tasks = [pool.submit(compile_in_turn, [source], **options) for source in sources]
+                return [name for task in tasks for name in task.result()]
+
+            self.compiler.compile = compile_in_parallel
+            super().build_extensions()
 
 
 def extension(name: str, *sources: str, flags: tuple[str, ...] = ()) -> Extension:
     """``masksolve._ext.<name>`` from ``src_cython/<name>.pyx`` and further C++ sources."""
     return Extension(
         f"masksolve._ext.{name}",
-        sources=[f"src_cython/{name}.pyx", *(f"src_cython/{source}" for source in sources)],
+        sources=[*(f"src_cython/{source}" for source in sources), f"src_cython/{name}.pyx"],
         depends=HEADERS,
         include_dirs=["src_cython/include"],
         language="c++",
@@ -28,17 +60,19 @@ def extension(name: str, *sources: str, flags: tuple[str, ...] = ()) -> Extensio
 
 
 setup(
+    cmdclass={"build_ext": ParallelBuild},
     ext_modules=[
-        extension("scan", "scan_run.cpp"),
-        extension("greedy"),
-        extension("counting", "power_sum.cpp", flags=("-ffp-contract=fast",)),  # integers: nothing is rounded
         extension(
             "exact",
+            *(f"engines/{name}_{type}.cpp" for name in ENGINES for type in ("single", "double")),
+            "general_tiles.cpp",
             "dispatch.cpp",
             "scan_run.cpp",
-            "engine_baseline.cpp",
-            "engine_avx2.cpp",
-            "engine_avx512.cpp",
         ),
-    ]
+        extension("scan", "scan_run.cpp"),
+        extension("greedy"),
+        extension("tile_values"),
+        extension("floating_point"),
+        extension("counting", "power_sum.cpp", flags=("-ffp-contract=fast",)),  # integers: nothing is rounded
+    ],
 )

@@ -4,6 +4,10 @@
 
 Every time is the median of a whole ``masksolve.solve`` call, interleaved with the others of its
 line. Peak memory (Linux) is that of a fresh process beyond its scores and 64 MiB.
+
+The first table is of float32 scores: the time over that of ``np.abs(w, out=buf)``, and that of other calls
+over it. The second one is of other types and of raw weights with ``score=``, over float32 magnitudes.
+The last line is a call on a small array.
 """
 
 from __future__ import annotations
@@ -21,7 +25,9 @@ import masksolve as ms
 from . import instances
 
 PATTERNS = ("2:4-T", "4:8-T", "8:16-T", "16:32-T", "2:4", "4:8")
-RELATIVES = ("bfloat16-rounded", "integer", "constant")
+FAMILIES = {"rounded to bfloat16": "bfloat16-rounded", "integer": "integer", "constant": "constant"}
+TYPES = ("bfloat16", "float16", "int8", "uint8", "int16", "float64", "int32")
+SMALL = (64, 64)
 MEMORY = """
 import sys
 import numpy as np, masksolve as ms
@@ -55,7 +61,7 @@ def line(pattern, scores, repeats):
     """One row of the table."""
     buffer = np.empty_like(scores)
     wide = scores.astype(np.float64)
-    families = [instances.scores(name, scores.shape) for name in RELATIVES]
+    families = [instances.scores(name, scores.shape) for name in FAMILIES.values()]
     calls = [
         lambda: np.abs(scores, out=buffer),
         lambda: ms.solve(scores, pattern),
@@ -69,6 +75,28 @@ def line(pattern, scores, repeats):
     cells = [f"{exact:.1f}", f"{exact / floor:.2f}", f"{greedy / exact:.1f}", f"{exact / two:.2f}"]
     cells += [f"{time / exact:.2f}" for time in (at_most, double, *others)]
     return [pattern, *cells, f"{extra_memory(pattern):.2f}"]
+
+
+def types_line(pattern, weights, repeats):
+    """One row of the second table."""
+    magnitudes = np.abs(weights)
+    typed = [instances.scores("gaussian", weights.shape, dtype) for dtype in TYPES]
+    calls = [
+        lambda: ms.solve(magnitudes, pattern),
+        lambda: ms.solve(weights, pattern, score="magnitude"),
+        lambda: ms.solve(weights, pattern, score="square"),
+        *(lambda values=values: ms.solve(values, pattern) for values in typed),
+    ]
+    plain, *others = medians(calls, repeats)
+    return [pattern, f"{plain:.1f}", *(f"{time / plain:.2f}" for time in others)]
+
+
+def small_call(repeats):
+    """Microseconds of a call on a small array, by pattern: the median of many."""
+    scores = instances.scores("gaussian", SMALL)
+    calls = [lambda pattern=pattern: ms.solve(scores, pattern) for pattern in PATTERNS]
+    times = medians(calls, 200 * repeats)
+    return ", ".join(f"{pattern} {1e3 * time:.0f}" for pattern, time in zip(PATTERNS, times, strict=True))
 
 
 def extra_memory(pattern):
@@ -86,11 +114,18 @@ def main():
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
     scores = instances.scores("gaussian", (options.size, options.size))
-    heads = ["pattern", "ms", "/ abs", "greedy /", "speed-up of 2 workers", "at_most", "float64", *RELATIVES]
+    heads = ["pattern", "ms", "/ abs", "greedy /", "speed-up of 2 workers", "at_most", "float64", *FAMILIES]
     print("| " + " | ".join([*heads, "(peak - 64 MiB) / mask"]) + " |")
     print("|---" + "|--:" * (len(heads)) + "|")
     for pattern in PATTERNS:
         print("| " + " | ".join(line(pattern, scores, options.repeats)) + " |", flush=True)
+    weights = np.random.default_rng(0).standard_normal(scores.shape, dtype=np.float32)
+    heads = ["pattern", "ms", "magnitude of weights", "square of weights", *TYPES]
+    print("\n| " + " | ".join(heads) + " |")
+    print("|---" + "|--:" * (len(heads) - 1) + "|")
+    for pattern in PATTERNS:
+        print("| " + " | ".join(types_line(pattern, weights, options.repeats)) + " |", flush=True)
+    print(f"\n{SMALL[0]} x {SMALL[1]} float32, microseconds a call: {small_call(options.repeats)}")
 
 
 if __name__ == "__main__":

@@ -43,7 +43,8 @@ def scores(family: str, shape: tuple[int, int], dtype: str = "float32") -> Array
     if dtype == "bfloat16":
         return magnitudes.astype(ml_dtypes.bfloat16)
     if np.dtype(dtype).kind in "iu" and family != "integer":
-        return (magnitudes * (np.iinfo(dtype).max / magnitudes.max())).astype(dtype)
+        wide = magnitudes.astype(np.float64)
+        return (wide * (0.999 * np.iinfo(dtype).max / wide.max())).astype(dtype)
     return magnitudes.astype(dtype)
 
 

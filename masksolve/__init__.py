@@ -2,13 +2,24 @@
 
 The way of the data, one file an arrow::
 
-    array in -> pattern -> problem -> tiles -> backend -> certificate -> result -> array out
-                pattern.py problem.py tiles.py backends/  certificate.py result.py
-                           (the only validation)
-    solve.py reads as this line from top to bottom.
+    array in -> pattern -> problem -> tiling -> layout -> backend -> certificate -> result -> array out
+                pattern.py problem.py tiling.py layout/   backends/  certificate/   result.py
+                           (the only validation of arrays)
+    solve.py reads as this line from top to bottom; certifying.py checks and proves what a backend answers.
+
+Around the line: frameworks/ (arrays of other libraries), pruning/ (what scores and repaired weights come
+from), checkpoints/ (files), packing/, diversity/ and hardware.py (analysis), adapters/ (torch and JAX), cli/.
 """
 
-from . import diversity, hardware
+from importlib.util import find_spec
+
+if find_spec("masksolve._ext.exact") is None:  # Python was started in a clone, whose sources come first
+    raise ImportError(
+        "masksolve is imported from a source folder whose compiled modules were not built: run "
+        "`pip install -e .` in it, or start Python in another folder"
+    )
+
+from . import checkpoints, diversity, hardware, plot
 from ._version import __version__
 from .backends import backends
 from .certificate import Certificate, Verification, Violation, verify
@@ -17,15 +28,18 @@ from .errors import (
     BackendFailedError,
     BackendRefusedError,
     BackendUnavailableError,
+    CheckpointError,
     InfeasibleError,
     MaskSolveError,
     PatternViolationError,
+    SignedScoresWarning,
     TimeLimitError,
 )
+from .formulation import Formulation, formulation
 from .installation import show_config
 from .packing import Packed, pack, unpack
 from .pattern import Pattern
-from .pruning import reconstruction, saliency
+from .pruning import permutation, reconstruction, saliency
 from .result import MaskResult, SolveInterrupted, Status, TileSums
 from .solve import solve
 from .types import Prices
@@ -35,6 +49,8 @@ __all__ = [
     "BackendRefusedError",
     "BackendUnavailableError",
     "Certificate",
+    "CheckpointError",
+    "Formulation",
     "InfeasibleError",
     "MaskResult",
     "MaskSolveError",
@@ -42,6 +58,7 @@ __all__ = [
     "Pattern",
     "PatternViolationError",
     "Prices",
+    "SignedScoresWarning",
     "SolveInterrupted",
     "Status",
     "TileSums",
@@ -50,9 +67,13 @@ __all__ = [
     "Violation",
     "__version__",
     "backends",
+    "checkpoints",
     "diversity",
+    "formulation",
     "hardware",
     "pack",
+    "permutation",
+    "plot",
     "recompute_certificate",
     "reconstruction",
     "saliency",
@@ -61,3 +82,8 @@ __all__ = [
     "unpack",
     "verify",
 ]
+
+
+def __dir__() -> list[str]:
+    """Names for completion: the public ones."""
+    return __all__

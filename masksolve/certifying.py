@@ -15,6 +15,7 @@ from .backends.finishing import solve_exactly
 from .certificate import Proofs, feasible, price, prove, settle, tolerance_of
 from .errors import BackendFailedError
 from .layout import Block, Chunk
+from .layout.device import DeviceBlock
 from .problem import dtype_name, is_real
 from .rounding import upper_sum
 from .types import Prices
@@ -34,6 +35,9 @@ def certified(backend: Backend, block: Block, first: int, last: int) -> Report:
     BackendFailedError
         If the backend's masks are infeasible, or what it reports of them is not true; names the tile.
     """
+    if isinstance(block, DeviceBlock) and block.placed is not None:
+        report = backend.solve(block, first, last)
+        return _Run(backend, block, first, last).finish(report) if report.pending else report
     if isinstance(backend, ChunkBackend):
         with block.arithmetic():
             chunk = block.chunk(first, last)
@@ -115,6 +119,37 @@ class _Run:
             return self._settle(xp, proofs, np.asarray(self.block.read(proven)), own, dtype, counts)
         self.block.record(self.first, self.last, proofs.objective, proofs.bound)
         return Report(*_totals(xp, chunk, proofs), counts)
+
+    def finish(self, report: Report) -> Report:
+        """Prove, finish, or give up the tiles of a placed block that its backend left pending."""
+        assert isinstance(self.block, DeviceBlock)
+        places = np.asarray(report.pending)
+        host, mask = self.block.some_on_host(places)
+        feasible_ = feasible(np, host, mask)
+        prices = price(host, mask)
+        settled = settle(host, mask, prices, np.float64 if self.block.problem.double else np.float32)
+        objective, bound, open_ = settled.objective.copy(), settled.bound.copy(), settled.open | ~feasible_
+        finished = np.flatnonzero(open_)
+        for k in finished:
+            answer = solve_exactly(host.some([k]))
+            objective[k], bound[k], open_[k] = answer.objective, answer.bound, answer.open
+            mask[k] = answer.mask
+            for part, better in zip(prices, answer.prices, strict=True):
+                if part is not None and better is not None:
+                    part[k] = better
+        assert self.block.placed is not None
+        self.block.placed.write(places, mask, prices)
+        self.block.placed.record(places, objective, bound)
+        worst = int(np.argmax(np.where(open_, settled.gap, -1.0)))
+        some = bool(open_.any())
+        return Report(
+            math.fsum([report.objective, *objective.tolist()]),
+            upper_sum([report.bound, *bound.tolist()]),
+            {**report.counts, "decided_in_integers": settled.in_integers, "finished": len(finished)},
+            open=int(open_.sum()),
+            worst_tile=host.numbers[worst] if some else -1,
+            worst_gap=float(settled.gap[worst]) if some else 0.0,
+        )
 
     def check_feasible(self, xp: Any, chunk: Chunk, mask: Any) -> None:
         """Refuse masks that keep wrong counts or disobey forced choices, naming the first such tile."""

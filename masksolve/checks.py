@@ -6,8 +6,10 @@ Arrays are checked in `masksolve.problem`.
 
 from __future__ import annotations
 
+import difflib
 import math
 import operator
+from collections.abc import Iterable
 from numbers import Real
 from typing import Any, cast
 
@@ -57,8 +59,14 @@ def choice(name: str, value: object, choices: tuple[str, ...]) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{expected}; got {value!r}")
     if value not in choices:
-        raise ValueError(f"{expected}; got {value!r}")
+        raise ValueError(f"{expected}; got {value!r}{did_you_mean(value, choices)}")
     return value
+
+
+def did_you_mean(value: str, known: Iterable[str]) -> str:
+    """Words that end an error message with the nearest of the known names; empty if none is near."""
+    near = difflib.get_close_matches(value, list(known), 1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _within(name: str, value: float, least: float | None, most: float | None) -> None:

@@ -1,4 +1,4 @@
-"""Every exception that masksolve raises on purpose.
+"""Every exception that masksolve raises on purpose, and its one warning.
 
 Each also derives from the built-in that a caller would expect, so
 ``except ValueError`` and ``except ImportError`` go on working.
@@ -49,3 +49,16 @@ class TimeLimitError(MaskSolveError, TimeoutError):
 
 class PatternViolationError(MaskSolveError, ValueError):
     """A matrix or mask does not follow the N:M pattern that it was said to follow."""
+
+
+class CheckpointError(MaskSolveError, OSError):
+    """A file or folder of weights cannot be read, written or gone on with; the message names it."""
+
+
+class SignedScoresWarning(UserWarning):
+    """About half of the scores are negative, so that they look like raw weights.
+
+    ``score="value"``, the default, takes scores as they are: large negative weights would be dropped first.
+    Weights want ``score="magnitude"``. If the scores are meant as they are, say so with
+    ``warnings.simplefilter("ignore", masksolve.SignedScoresWarning)``.
+    """

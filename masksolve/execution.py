@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from threading import Semaphore, Thread
 from typing import TypeVar
 
@@ -85,6 +85,20 @@ class Execution:
                 if self.progress is not None:
                     self.progress(done, total)
 
+    def advancing(self) -> Execution:
+        """Give the same execution with a ``progress`` that never goes back where work is done twice."""
+        if self.progress is None:
+            return self
+        report, shown = self.progress, 0
+
+        def progress(done: int, total: int) -> None:
+            nonlocal shown
+            if done > shown:
+                shown = done
+                report(done, total)
+
+        return replace(self, progress=progress)
+
     def _begin(self, task: Task[Answer], stop: Interruption) -> Answer:
         if stop.happened or time.perf_counter() >= self.deadline:
             raise _NotBegun
@@ -141,16 +155,22 @@ class Execution:
 
 
 @contextmanager
-def catching() -> Iterator[Interruption]:
+def catching(*, unless: bool = False) -> Iterator[Interruption]:
     """Note Ctrl-C instead of raising KeyboardInterrupt, however often it is pressed, while this is open.
 
     A KeyboardInterrupt can come between any two instructions, so what was solved so far could be lost on its
     way to the caller. Only Python's own handler is replaced, and only in the main thread, which alone gets
     signals; whoever has set another handler keeps it.
+
+    Parameters
+    ----------
+    unless : bool
+        Leave Ctrl-C as it is: for work that is over in no time.
     """
     interruption = Interruption()
     if (
-        threading.current_thread() is not threading.main_thread()
+        unless
+        or threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
     ):
         yield interruption

@@ -17,7 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from .packing import Compressed
+from .packing.metadata import Metadata, metadata, positions
 from .pattern import Pattern
+
+__all__ = [
+    "Metadata",
+    "Multiplexer",
+    "cost",
+    "cutlass_metadata",
+    "group_cells",
+    "metadata",
+    "multiplexer",
+    "positions",
+]
 
 
 class Multiplexer(NamedTuple):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from .checks import boolean, choice, integer
 
@@ -17,12 +19,17 @@ LARGEST_AXES = 61
 
 _CONSTRAINTS = ("exact", "at_most")
 _REMAINDERS = ("error", "pad", "dense")
+_WORDS = ("at_most", "pad", "dense")
 _GRAMMAR = re.compile(r"(?P<n>\d{1,3}):(?P<m>\d{1,3})(?P<transposable>-T)?(?P<words>( \S+)*)")
+_NEARLY = re.compile(r"(?P<n>\d{1,3})\s*(?::|/|-|x|of)\s*(?P<m>\d{1,3})[\s_-]*(?P<rest>.*)", re.DOTALL)
+"""What a text that was meant as a pattern begins with; only used to guess what it was meant to say."""
 
 
 @dataclass(frozen=True, init=False, repr=False)
 class Pattern:
     """Keep ``n`` of every ``m`` consecutive entries.
+
+    ``Pattern("4:8-T")``, one text alone, is short for ``Pattern.parse("4:8-T")``.
 
     Parameters
     ----------
@@ -54,6 +61,8 @@ class Pattern:
     --------
     >>> Pattern(4, 8, transposable=True)
     Pattern('4:8-T', keep 4 of 8 in rows and columns, 50% zeros)
+    >>> Pattern("4:8-T") == Pattern(4, 8, transposable=True)
+    True
     >>> print(Pattern.parse("2:4"))
     2:4
     >>> Pattern.parse("1:4-T at_most pad") == Pattern(
@@ -68,6 +77,10 @@ class Pattern:
     axis: int = -1
     remainder: Remainder = "error"
 
+    @overload
+    def __init__(self, n: str, /) -> None: ...
+
+    @overload
     def __init__(
         self,
         n: int,
@@ -77,7 +90,23 @@ class Pattern:
         constraint: Constraint = "exact",
         axis: int = -1,
         remainder: Remainder = "error",
+    ) -> None: ...
+
+    def __init__(
+        self,
+        n: int | str,
+        m: int | None = None,
+        *,
+        transposable: bool = False,
+        constraint: Constraint = "exact",
+        axis: int = -1,
+        remainder: Remainder = "error",
     ) -> None:
+        if isinstance(n, str):
+            if (m, transposable, constraint, axis, remainder) != (None, False, "exact", -1, "error"):
+                raise TypeError(f"a pattern in words takes no other argument; write them in the text {n!r}")
+            object.__setattr__(self, "__dict__", dict(vars(_parsed(n))))
+            return
         values = {
             "n": integer("n", n),
             "m": integer("m", m),
@@ -91,8 +120,9 @@ class Pattern:
         if not 1 <= self.m <= LARGEST_M:
             raise ValueError(f"m must be between 1 and {LARGEST_M} (the group length), got m={self.m}")
         if not 1 <= self.n <= self.m:
+            swapped = f"; to keep {self.m} of {self.n}, write n={self.m}, m={self.n}" if self.n > 1 else ""
             raise ValueError(
-                f"n must be between 1 and m={self.m} (the number of entries kept), got n={self.n}"
+                f"n must be between 1 and m={self.m} (the number of entries kept), got n={self.n}{swapped}"
             )
         if self.transposable and self.axis != -1:
             raise ValueError(
@@ -101,44 +131,39 @@ class Pattern:
             )
 
     @classmethod
-    def parse(cls, text: str | Pattern) -> Pattern:
+    def parse(cls, text: str | tuple[int, int] | Pattern) -> Pattern:
         """Read a pattern from text; a Pattern is returned as it is.
 
         Parameters
         ----------
-        text : str or Pattern
+        text : str, pair of int, or Pattern
             ``"n:m"`` or ``"n:m-T"``, optionally followed by the words ``at_most``, ``pad``,
-            ``dense`` and ``axis=K``, separated by single spaces.
+            ``dense`` and ``axis=K``, separated by single spaces; or ``(n, m)``.
 
         Raises
         ------
         TypeError
-            If ``text`` is neither a string nor a Pattern.
+            If ``text`` is none of these.
         ValueError
-            If the string does not follow the grammar.
+            If the string does not follow the grammar; the message guesses what was meant.
+
+        Examples
+        --------
+        >>> Pattern.parse("4:8t")
+        Traceback (most recent call last):
+            ...
+        ValueError: pattern must look like '2:4' or '4:8-T' (kept:group, -T for transposable), optionally \
+followed by 'at_most', 'pad' or 'dense', 'axis=K'; got '4:8t'; did you mean '4:8-T'?
         """
         if isinstance(text, Pattern):
             return text
+        if isinstance(text, tuple) and len(text) == 2:
+            return cls(*text)
         if not isinstance(text, str):
             raise TypeError(
                 f"pattern must be a Pattern or a string such as '2:4' or '4:8-T', got {type(text).__name__}"
             )
-        match = _GRAMMAR.fullmatch(text)
-        if match is None or not text.isascii():
-            raise _bad_text(text)
-        options: dict[str, Any] = {}
-        for word in match["words"].split():
-            if word == "at_most" and "constraint" not in options:
-                options["constraint"] = word
-            elif word in ("pad", "dense") and "remainder" not in options:
-                options["remainder"] = word
-            elif re.fullmatch(r"axis=-?\d{1,2}", word) and "axis" not in options:
-                options["axis"] = int(word.removeprefix("axis="))
-            else:
-                raise _bad_text(text)
-        return cls(
-            int(match["n"]), int(match["m"]), transposable=match["transposable"] is not None, **options
-        )
+        return _parsed(text)
 
     @property
     def axes(self) -> tuple[int, ...]:
@@ -200,8 +225,56 @@ class Pattern:
         return f"Pattern('{self}', {amount} {self.n} of {self.m}{where}, {zeros})"
 
 
-def _bad_text(text: str) -> ValueError:
-    return ValueError(
-        f"pattern must look like '2:4' or '4:8-T' (kept:group, -T for transposable), optionally "
-        f"followed by 'at_most', 'pad' or 'dense', 'axis=K'; got {text!r}"
-    )
+@functools.lru_cache(maxsize=512)
+def _parsed(text: str) -> Pattern:
+    words = _read(text)
+    if words is None:
+        raise ValueError(
+            f"pattern must look like '2:4' or '4:8-T' (kept:group, -T for transposable), optionally "
+            f"followed by 'at_most', 'pad' or 'dense', 'axis=K'; got {text!r}{_hint(text)}"
+        )
+    if words["n"] > words["m"] > 0:
+        raise ValueError(
+            f"n must be between 1 and m={words['m']} (the number of entries kept), got n={words['n']} in "
+            f"{text!r}{_hint(text)}"
+        )
+    return Pattern(**words)
+
+
+def _read(text: str) -> dict[str, Any] | None:
+    """Read the arguments of a pattern off its text; None if the text does not follow the grammar."""
+    match = _GRAMMAR.fullmatch(text)
+    if match is None or not text.isascii():
+        return None
+    options: dict[str, Any] = {}
+    for word in match["words"].split():
+        if word == "at_most" and "constraint" not in options:
+            options["constraint"] = word
+        elif word in ("pad", "dense") and "remainder" not in options:
+            options["remainder"] = word
+        elif re.fullmatch(r"axis=-?\d{1,2}", word) and "axis" not in options:
+            options["axis"] = int(word.removeprefix("axis="))
+        else:
+            return None
+    return {
+        "n": int(match["n"]),
+        "m": int(match["m"]),
+        "transposable": match["transposable"] is not None,
+        **options,
+    }
+
+
+def _hint(text: str) -> str:
+    """Guess which pattern a text was meant to be; empty if nothing is near."""
+    match = _NEARLY.fullmatch(text.strip().lower()) if text.isascii() else None
+    if match is None:
+        return ""
+    least, most = sorted((int(match["n"]), int(match["m"])))
+    guess, words = f"{least}:{most}", re.split(r"[\s,]+", match["rest"].replace("at most", "at_most"))
+    if words[0] in ("t", "transpose", "transposed", "transposable"):
+        guess += "-T"
+        del words[0]
+    for word in filter(None, words):
+        near = [word] if word.startswith("axis=") else difflib.get_close_matches(word, _WORDS, 1)
+        guess += f" {near[0]}" if near else " ?"  # which no pattern has
+    return f"; did you mean {guess!r}?" if _read(guess) is not None and least >= 1 else ""

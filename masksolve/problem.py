@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -29,6 +31,16 @@ _REAL = {
 }
 _DOUBLE = {"int32", "int64", "uint32", "uint64", "float64"}
 """Types with values that float32 does not hold."""
+
+
+_SAMPLE = 256
+"""About how many entries are looked at to tell raw weights from scores."""
+
+_FEWEST = 64
+"""Smaller arrays have too few entries to tell."""
+
+_NUMBERS = ("int", "uint", "float", "bfloat", "complex")
+"""Beginnings of the names of types that hold numbers, the 8-bit ones of ml_dtypes included."""
 
 
 class UnfitScoresError(Exception):
@@ -72,7 +84,7 @@ class MaskProblem:
     def of(
         cls,
         scores: npt.ArrayLike,
-        pattern: Pattern | str,
+        pattern: Pattern | str | tuple[int, int],
         keep: npt.ArrayLike | None = None,
         drop: npt.ArrayLike | None = None,
         *,
@@ -112,13 +124,13 @@ class MaskProblem:
             keep=_forced("keep", keep, array, framework),
             drop=_forced("drop", drop, array, framework),
             score=worth,
-            largest=0.0,
+            largest=_ordinary(dtype_name(array), worth, math.prod(shape)),
             checked=False,
             framework=framework,
             tiling=tiling_of(pattern, shape),
         )
         problem._check_forced()
-        return replace(problem, largest=problem._ordinary())
+        return problem
 
     @property
     def xp(self) -> Any:
@@ -141,7 +153,22 @@ class MaskProblem:
 
         It is so where float32 does not hold every score exactly, or not sums of them safely.
         """
-        return dtype_name(self.scores) in _DOUBLE or not self.largest <= self._most(LARGEST_SINGLE)
+        return dtype_name(self.scores) in _DOUBLE or not self.largest <= _most(LARGEST_SINGLE, self.score)
+
+    def negative_share(self) -> float | None:
+        """Share of negative entries in a sample, where weights may have been passed in place of scores.
+
+        Raw weights are negative about half the time. Looking at a few hundred entries tells, and costs
+        nothing beside a solve. None if signs say nothing: where ``score`` ignores them, in types without
+        them, in small arrays, and in arrays that are not on the host.
+        """
+        if self.score != "value" or self.framework is not None or self.size < _FEWEST:
+            return None
+        if dtype_name(self.scores).startswith(("bool", "uint")):
+            return None
+        per_axis = math.ceil(_SAMPLE ** (1 / self.scores.ndim))
+        sample = self.scores[tuple(slice(None, None, -(-n // per_axis)) for n in self.scores.shape)]
+        return float(np.count_nonzero(sample < 0) / sample.size)
 
     def read(self) -> MaskProblem:
         """Read the scores; the same problem with them found finite and small enough to be summed.
@@ -154,22 +181,9 @@ class MaskProblem:
         if self.checked:
             return self
         largest = self._largest()
-        if not largest <= self._most(LARGEST_SUM / max(self.size, 1)):
+        if not largest <= _most(LARGEST_SUM / max(self.size, 1), self.score):
             self._refuse(largest)
         return replace(self, largest=largest, checked=True)
-
-    def _most(self, score: float) -> float:
-        """Return the largest magnitude of an entry whose score is at most ``score``."""
-        return math.sqrt(score) if self.score == "square" else score
-
-    def _ordinary(self) -> float:
-        """Return what ordinary values stay below; sums of a tile's are then far from overflow."""
-        name = dtype_name(self.scores)
-        if name == "bool":
-            return 1.0
-        if "int" in name:
-            return 2.0 ** int(name.lstrip("uint"))
-        return self._most(LARGEST_SUM / max(self.size, 1) if name == "float64" else LARGEST_SINGLE)
 
     def _largest(self) -> float:
         if "float" not in dtype_name(self.scores):
@@ -217,9 +231,26 @@ class MaskProblem:
         return array if self.framework is None else np.asarray(self.framework.to_numpy(name, array))
 
 
+def _most(score: float, of: Score) -> float:
+    """Return the largest magnitude of an entry whose score is at most ``score``."""
+    return math.sqrt(score) if of == "square" else score
+
+
+def _ordinary(dtype: str, score: Score, size: int) -> float:
+    """Return what ordinary values stay below; sums of a tile's are then far from overflow."""
+    if "float" not in dtype:
+        return 1.0 if dtype == "bool" else 2.0 ** int(dtype.lstrip("uint"))
+    return _most(LARGEST_SUM / max(size, 1) if dtype == "float64" else LARGEST_SINGLE, score)
+
+
 def dtype_name(array: Any) -> str:
     """Name of an array's dtype, the same in every framework."""
-    dtype = array.dtype
+    return _name_of(array.dtype)
+
+
+@functools.cache
+def _name_of(dtype: Any) -> str:
+    """Name a dtype; kept, since making up a name takes as long as laying out a small array."""
     return dtype.name if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[2]
 
 
@@ -250,6 +281,17 @@ def boolean_array(name: str, value: npt.ArrayLike) -> BoolArray:
     if array.dtype != np.bool_:
         raise TypeError(f"{name} must be boolean (True and False), got dtype {array.dtype}")
     return array
+
+
+def kept_array(name: str, value: npt.ArrayLike) -> BoolArray:
+    """``value`` as an ndarray of bool: booleans as they are, of numbers those that are not zero."""
+    array = _ndarray(name, value)
+    if array.dtype == np.bool_:
+        return array
+    if not array.dtype.name.startswith(_NUMBERS):
+        raise TypeError(f"{name} must hold booleans (True = kept) or numbers, got dtype {array.dtype}")
+    kept: BoolArray = np.asarray(array != 0)
+    return kept
 
 
 def check_shape(name: str, shape: tuple[int, ...], pattern: Pattern) -> None:
@@ -309,13 +351,25 @@ def _ndarray(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
     native = frameworks.to_numpy(name, value)
     if not isinstance(native, (np.ndarray, list, tuple)):
         raise TypeError(
-            f"{name} must be an array or nested lists, got {type(value).__name__}; "
-            f"convert it with numpy.asarray"
+            f"{name} must be an array or nested lists, got {type(value).__name__}; {_remedy(value)}"
         )
     try:
         return np.asarray(native)
     except ValueError as error:
         raise ValueError(f"{name} must be rectangular, got nested lists of unequal length") from error
+
+
+def _remedy(value: object) -> str:
+    """Say how to get an array out of what was passed instead of one."""
+    if isinstance(value, (str, os.PathLike)):
+        return "read the file first, with numpy.load for instance, or use the command masksolve prune"
+    if hasattr(value, "to_numpy"):  # tables of pandas and polars
+        return "pass its to_numpy()"
+    if hasattr(value, "mask") and hasattr(value, "pattern"):
+        return "pass its mask"
+    if hasattr(value, "state_dict"):  # a module of torch
+        return "pass the weight of a layer, or see masksolve.adapters.torch for whole models"
+    return "convert it with numpy.asarray"
 
 
 def _forced(name: str, value: Any, scores: Any, framework: Framework | None) -> Any | None:

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import numpy.typing as npt
 
 from ._ext.floating_point import Default
-from .backends import choose, configure
+from .backends import choose, configure, finishes
 from .backends.base import Backend, Report
 from .certifying import certified
-from .errors import BackendFailedError, InfeasibleError, TimeLimitError
+from .errors import BackendFailedError, InfeasibleError, SignedScoresWarning, TimeLimitError
 from .execution import Execution, Interruption, Task, catching
 from .fixed import fill
 from .frameworks import Framework, device_of, framework_of, to_numpy
@@ -28,7 +29,7 @@ from .pattern import Pattern
 from .problem import MaskProblem, UnfitScoresError, check_price_shapes, check_prices, check_real
 from .result import MaskResult, SolveInterrupted, Status, TileSums
 from .rounding import upper_sum
-from .types import Prices
+from .types import BackendName, BackendOptions, Prices, Score
 
 Layout = HostLayout | DeviceLayout
 
@@ -37,11 +38,21 @@ _MANY, _SMALL = 16, 1 << 18
 chunks, so the number of workers plays no part."""
 
 
+_HALF = 0.1
+"""Scores look like raw weights if the share of negative ones is no farther than this from a half."""
+
+_SIGNED = (
+    "scores look like raw weights: {negative_share:.0%} of a sample are negative, and the largest signed "
+    "ones are kept; pass score='magnitude' to keep the largest in absolute value, or ignore "
+    "masksolve.SignedScoresWarning if the signs are meant"
+)
+
+
 def solve(
     scores: npt.ArrayLike,
-    pattern: Pattern | str,
+    pattern: Pattern | str | tuple[int, int],
     *,
-    backend: str = "auto",
+    backend: BackendName | str = "auto",
     keep: npt.ArrayLike | None = None,
     drop: npt.ArrayLike | None = None,
     warm_start: MaskResult | Prices | tuple[Any, Any] | None = None,
@@ -51,8 +62,8 @@ def solve(
     duals: bool | None = None,
     tiles: bool | None = None,
     out: Any | None = None,
-    score: str = "value",
-    **options: Any,
+    score: Score = "value",
+    **options: Unpack[BackendOptions],
 ) -> MaskResult:
     """Find the N:M mask that keeps the largest sum of scores, and prove it.
 
@@ -63,11 +74,12 @@ def solve(
         ``score`` says otherwise. An array of NumPy, torch, JAX, TensorFlow, CuPy or another library that
         follows the array-API standard.
     pattern : Pattern or str
-        Such as ``"2:4"`` or ``"4:8-T"``.
+        Such as ``"2:4"`` or ``"4:8-T"``, or the pair ``(n, m)``.
     backend : str
         A name from `masksolve.backends`; ``"auto"`` chooses and says why in ``stats``: ``exact``
-        for arrays on the host, ``batched`` for arrays on an accelerator, which stay there. Any
-        other backend copies such an array to the host, and its mask back.
+        for arrays on the host; for arrays on an accelerator, which stay there, ``triton`` if they are
+        torch's and it can run, else ``batched``. Any other backend copies such an array to the host, and
+        its mask back.
     keep, drop : array of bool, broadcastable to ``scores``
         Entries that must, or must not, be kept.
     warm_start : MaskResult or Prices
@@ -93,7 +105,7 @@ def solve(
         What an entry x of ``scores`` is worth: x itself, abs(x), or x * x (in float64). With ``"magnitude"``
         weights are passed as they are, read once and never copied.
     **options
-        Options of the backend; an unknown one is refused.
+        Options of the backend (`masksolve.types.BackendOptions`); one that it does not know is refused.
 
     Returns
     -------
@@ -118,6 +130,11 @@ def solve(
     SolveInterrupted
         On Ctrl-C, with the result so far (plain KeyboardInterrupt if there are forced choices).
 
+    Warns
+    -----
+    SignedScoresWarning
+        If ``score="value"`` and the scores look like raw weights, about half of them negative.
+
     References
     ----------
     Hubara, Chmiel, Island, Banner, Naor, Soudry. Accelerated Sparse Neural Training: A Provable
@@ -138,7 +155,8 @@ def solve(
         if value is not None and not isinstance(value, bool):
             raise TypeError(f"{name} must be True, False or None, got {value!r}")
     framework = framework_of(scores)
-    kind, reason = choose(backend, away=framework is not None and not framework.on_host(scores))
+    away = framework is not None and not framework.on_host(scores)
+    kind, reason = choose(backend, away=away, scores=scores)
     there = framework if kind.in_namespace else None
     problem = MaskProblem.of(scores, pattern, keep, drop, score=score, framework=there)
     engine = configure(kind, options, problem.pattern, forced=problem.forced)
@@ -151,11 +169,15 @@ def solve(
         duals=duals,
         tiles=tiles,
     )
-    with Default(), catching() as interruption:
+    # What is solved in one go has nothing to hand out before its end.
+    with Default(), catching(unless=problem.size <= min(engine.chunk_entries, _SMALL)) as interruption:
         result = run.result(interruption, reason)
-    result = replace(result, mask=_answer(result.mask, out, scores, framework, there))
+    if out is not None or framework is not None:
+        result = replace(result, mask=_answer(result.mask, out, scores, framework, there))
     if interruption.happened:
         raise SolveInterrupted(result)
+    if "negative_share" in result.stats:
+        warnings.warn(_SIGNED.format(**result.stats), SignedScoresWarning, stacklevel=2)
     return result
 
 
@@ -250,17 +272,10 @@ class _Solve:
 
     def result(self, interruption: Interruption, reason: str) -> MaskResult:
         """Lay out, solve and certify chunk by chunk, and sum up."""
-        if not self.engine.checks_scores or self.problem.pattern.remainder == "dense":
+        checks = self.engine.checks_scores or self._in_place()
+        if not checks or self.problem.pattern.remainder == "dense":
             self.problem = self.problem.read()
-        shown = 0
-
-        def progress(done: int, total: int) -> None:
-            nonlocal shown
-            if done > shown and self.execution.progress is not None:
-                shown = done
-                self.execution.progress(done, total)
-
-        execution = replace(self.execution, progress=progress)
+        execution = self.execution.advancing()
         try:
             layout = self._lay_out()
             reports = self._run(layout, execution, interruption)
@@ -277,10 +292,21 @@ class _Solve:
 
     def _lay_out(self) -> Layout:
         if self.problem.framework is not None:
-            return DeviceLayout(self.problem, prices=self.duals, tiles=self.tiles, start=self.start)
+            return DeviceLayout(
+                self.problem,
+                prices=self.duals,
+                tiles=self.tiles,
+                start=self.start,
+                in_place=self._in_place(),
+            )
         return HostLayout(
             self.problem, mask=self.buffer, prices=self.duals, tiles=self.tiles, start=self.start
         )
+
+    def _in_place(self) -> bool:
+        """Whether the backend reads and writes arrays on a device where they are."""
+        trusted = self.problem.framework is not None and finishes(type(self.engine))
+        return trusted and self.engine.works_in_place(self.problem)
 
     def _run(self, layout: Layout, execution: Execution, interruption: Interruption) -> list[Report]:
         spans = self._spans(layout)
@@ -308,6 +334,8 @@ class _Solve:
         return reports + [fill(*span) for span in unreached]
 
     def _spans(self, layout: Layout) -> list[tuple[Any, int, int]]:
+        if self._in_place():  # a device shares out the work itself
+            return [(block, 0, block.tiles) for block in layout.blocks]
         entries = min(self.engine.chunk_entries, max(self.problem.size // _MANY, _SMALL))
         return [
             (block, first, min(first + step, block.tiles))
@@ -349,6 +377,9 @@ class _Solve:
             "open": open_,
             **counts,
         }
+        negative = self.problem.negative_share()
+        if negative is not None and abs(negative - 0.5) <= _HALF:
+            stats["negative_share"] = negative
         if open_ and worst is not None and worst.worst_tile >= 0:
             stats |= {"worst_tile": worst.worst_tile, "worst_gap": worst.worst_gap}
         status = Status.OPTIMAL if open_ == 0 and bound < math.inf else Status.FEASIBLE
@@ -362,6 +393,7 @@ class _Solve:
             duals=layout.prices if bound < math.inf else None,
             tiles=self._tile_sums(layout) if bound < math.inf else None,
             stats=stats,
+            score=self.problem.score,
         )
 
     def _tile_sums(self, layout: Layout) -> TileSums | None:

@@ -83,7 +83,7 @@ class Tiling:
     grid: tuple[int, ...]
     regions: tuple[Region, ...]
 
-    @property
+    @functools.cached_property
     def tiles(self) -> int:
         """Number of tiles."""
         return math.prod(self.grid)
@@ -116,6 +116,7 @@ class Tiling:
         """Shape of the region's own grid of tiles."""
         return (*self.grid[:-2], region.down.runs, region.across.runs)
 
+    @functools.cached_property
     def grid_axes(self) -> tuple[int, ...]:
         """Order of a grid's axes in which tiles that lie side by side in memory are neighbours.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,28 @@ Score = Literal["value", "magnitude", "square"]
 """What an entry is worth: itself, its absolute value, or its square."""
 
 SCORES: tuple[Score, ...] = ("value", "magnitude", "square")
+
+
+BackendName = Literal[
+    "auto", "exact", "greedy", "cover", "enumerate", "batched", "entropic", "highs", "ortools", "networkx"
+]
+"""The built-in backends; plug-ins have names of their own."""
+
+
+class BackendOptions(TypedDict, total=False):
+    """Every option of the built-in backends, so that editors and type checkers know them.
+
+    Each backend takes its own and refuses the others; `masksolve.backends` lists which, with defaults.
+    """
+
+    instruction_set: str
+    bound: bool
+    rounds: int
+    tau: float
+    iterations: int
+    swaps: bool
+    method: Literal["lp", "milp", "flow", "cp_sat"]
+    batch: int
 
 
 class Prices(NamedTuple):

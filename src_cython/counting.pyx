@@ -4,7 +4,7 @@
 import numpy as np
 
 
-cdef extern from "power_sum.hpp" namespace "masksolve" nogil:
+cdef extern from "counting/power_sum.hpp" namespace "masksolve" nogil:
     const int panel_width
 
     cppclass Stored:

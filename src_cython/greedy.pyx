@@ -1,27 +1,14 @@
 # cython: language_level=3
 """Keep-greedy and Algorithm 1: a thin door between NumPy arrays and the C++ core."""
 
-from strided cimport Dtype, Strided, dtype_code, strided
+from job cimport Job, Outcome, Status, fill_job
 
 from masksolve.errors import BackendFailedError
 
 
-cdef extern from "heuristic.hpp" namespace "masksolve" nogil:
-    enum class Ending(int):
-        done
-        infeasible
-        out_of_memory
-
-    cppclass Bounds:
-        int least, most
-
-    cppclass Tally:
-        Ending ending
-        double objective
-        Py_ssize_t unfilled
-
-    Tally run_greedy(const Strided&, Dtype, const Strided&, Bounds, Bounds, Py_ssize_t, Py_ssize_t)
-    Tally run_cover(const Strided&, Dtype, const Strided&, Bounds, Bounds, Py_ssize_t, Py_ssize_t)
+cdef extern from "heuristics/run.hpp" namespace "masksolve" nogil:
+    void run_greedy(const Job&, Outcome&)
+    void run_cover(const Job&, Outcome&)
 
 
 def solve_greedy(block, Py_ssize_t first, Py_ssize_t last):
@@ -35,23 +22,19 @@ def solve_cover(block, Py_ssize_t first, Py_ssize_t last):
 
 
 cdef _solve(block, Py_ssize_t first, Py_ssize_t last, bint by_cover):
-    cdef Strided scores = strided(block.scores)
-    cdef Strided mask = strided(block.mask)
-    cdef Dtype dtype = dtype_code(block.scores)
-    cdef Bounds rows, columns
-    cdef Tally tally
-    rows.least, rows.most = block.row_bounds
-    columns.least, columns.most = block.column_bounds
+    cdef Job job
+    cdef Outcome outcome
+    fill_job(job, block, first, last)
     with nogil:
         if by_cover:
-            tally = run_cover(scores, dtype, mask, rows, columns, first, last)
+            run_cover(job, outcome)
         else:
-            tally = run_greedy(scores, dtype, mask, rows, columns, first, last)
-    if tally.ending == Ending.out_of_memory:
+            run_greedy(job, outcome)
+    if outcome.status == Status.out_of_memory:
         raise MemoryError("no memory for the workspace of a tile")
-    if tally.ending == Ending.infeasible:
+    if outcome.status == Status.infeasible:
         raise BackendFailedError(
             f"no mask keeps {block.row_bounds} entries a row and {block.column_bounds} a column "
             f"of a tile of shape {block.tile_shape}"
         )
-    return tally.objective, tally.unfilled
+    return outcome.objective, outcome.unfilled

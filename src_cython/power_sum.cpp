@@ -1,10 +1,10 @@
-#include "power_sum.hpp"
+#include "counting/power_sum.hpp"
 
 #include <algorithm>
 #include <cstring>
 #include <vector>
 
-#include "dispatch.hpp"
+#include "drivers/dispatch.hpp"
 
 // The loader picks the version for the processor before a sanitizer is ready for it.
 #if MASKSOLVE_WIDE && !defined(__SANITIZE_ADDRESS__)
@@ -18,9 +18,9 @@ namespace masksolve {
 typedef double Four __attribute__((vector_size(32)));
 typedef double FourAnywhere __attribute__((vector_size(32), aligned(8)));
 
-constexpr int abreast = 5, parts = panel_width / 4;  // rows at a time, vectors to a panel
-constexpr int block = 64;                            // rows that stay in the cache while the panels pass
-constexpr int longest = 36;                          // coefficients, for n up to 32, in whole vectors
+constexpr int rows_at_once = 5, parts = panel_width / 4;  // rows at a time, vectors to a panel
+constexpr int block = 64;                                 // rows that stay in the cache while the panels pass
+constexpr int longest = 36;                               // coefficients, for n up to 32, in whole vectors
 
 // The residue of an integer below 2^53. Adding and subtracting 1.5 2^52 rounds to an integer.
 template <typename V>
@@ -34,39 +34,42 @@ static inline __attribute__((always_inline)) Four at(const double* from) {
 }
 
 // The sum over rows a and polynomials b of weights_a weights_b (a . b)^exponent.
-MASKSOLVE_CLONES static double sum_over_panels(const Field& field, const double (*rows)[longest], const double* row_weights,
-                                               int count, const double* panels, const double* weights,
-                                               std::ptrdiff_t panel_count) {
+MASKSOLVE_CLONES static double sum_over_panels(const Field& field, const double (*rows)[longest],
+                                               const double* row_weights, int count, const double* panels,
+                                               const double* weights, std::ptrdiff_t panel_count) {
     const double prime = field.prime, inverse = 1 / prime;
     const int length = field.length, exponent = field.exponent;
     int top = 1;
     while (top <= exponent / 2) top *= 2;
-    Four sums[block + abreast] = {};
+    Four sums[block + rows_at_once] = {};
     for (std::ptrdiff_t p = 0; p < panel_count; ++p) {
         const double* panel = panels + p * length * panel_width;
-        for (int r = 0; r < count; r += abreast) {
-            const double* row[abreast];  // past the last row: the last one again
-            for (int a = 0; a < abreast; ++a) row[a] = rows[std::min(r + a, count - 1)];
-            Four product[abreast][parts], power[abreast][parts];
-            for (int a = 0; a < abreast; ++a)
+        for (int r = 0; r < count; r += rows_at_once) {
+            const double* row[rows_at_once];  // past the last row: the last one again
+            for (int a = 0; a < rows_at_once; ++a) row[a] = rows[std::min(r + a, count - 1)];
+            Four product[rows_at_once][parts], power[rows_at_once][parts];
+            for (int a = 0; a < rows_at_once; ++a)
                 for (int v = 0; v < parts; ++v) product[a][v] = row[a][0] * at(panel + 4 * v);
             for (int k = 1; k < length; ++k)
-                for (int a = 0; a < abreast; ++a)
-                    for (int v = 0; v < parts; ++v) product[a][v] += row[a][k] * at(panel + k * panel_width + 4 * v);
-            for (int a = 0; a < abreast; ++a)
-                for (int v = 0; v < parts; ++v) power[a][v] = product[a][v] = residue(product[a][v], prime, inverse);
+                for (int a = 0; a < rows_at_once; ++a)
+                    for (int v = 0; v < parts; ++v)
+                        product[a][v] += row[a][k] * at(panel + k * panel_width + 4 * v);
+            for (int a = 0; a < rows_at_once; ++a)
+                for (int v = 0; v < parts; ++v)
+                    power[a][v] = product[a][v] = residue(product[a][v], prime, inverse);
             for (int bit = top / 2; bit > 0; bit /= 2) {
-                for (int a = 0; a < abreast; ++a)
+                for (int a = 0; a < rows_at_once; ++a)
                     for (int v = 0; v < parts; ++v)
                         power[a][v] = residue(power[a][v] * power[a][v], prime, inverse);
                 if (exponent & bit)
-                    for (int a = 0; a < abreast; ++a)
+                    for (int a = 0; a < rows_at_once; ++a)
                         for (int v = 0; v < parts; ++v)
                             power[a][v] = residue(power[a][v] * product[a][v], prime, inverse);
             }
-            for (int a = 0; a < abreast; ++a) {
+            for (int a = 0; a < rows_at_once; ++a) {
                 Four weighted = {};
-                for (int v = 0; v < parts; ++v) weighted += power[a][v] * at(weights + p * panel_width + 4 * v);
+                for (int v = 0; v < parts; ++v)
+                    weighted += power[a][v] * at(weights + p * panel_width + 4 * v);
                 sums[r + a] += residue(weighted, prime, inverse);
             }
         }
@@ -88,8 +91,9 @@ struct Padded {
 };
 
 template <int vectors>
-static inline __attribute__((always_inline)) void multiply_vectors(const double* a, const Padded& b, int length,
-                                                                   double prime, double* product) {
+static inline __attribute__((always_inline)) void multiply_vectors(const double* a, const Padded& b,
+                                                                   int length, double prime,
+                                                                   double* product) {
     Four sums[vectors];
 #pragma GCC unroll 9
     for (int k = 0; k < vectors; ++k) sums[k] = a[0] * at(b.of + 4 * k);
@@ -104,7 +108,8 @@ static inline __attribute__((always_inline)) void multiply_vectors(const double*
 }
 
 // product = a b, as far as `length` coefficients go. What follows in their last vector means nothing.
-MASKSOLVE_CLONES static void multiply(const double* a, const Padded& b, int length, double prime, double* product) {
+MASKSOLVE_CLONES static void multiply(const double* a, const Padded& b, int length, double prime,
+                                      double* product) {
     switch ((length + 3) / 4) {
         case 1: return multiply_vectors<1>(a, b, length, prime, product);
         case 2: return multiply_vectors<2>(a, b, length, prime, product);
@@ -120,10 +125,16 @@ MASKSOLVE_CLONES static void multiply(const double* a, const Padded& b, int leng
 
 class PowerSum {
 public:
-    PowerSum(const Field& field, const Streamed& streamed, const Stored& stored, const int* factors, int products,
-             double* totals)
-        : field_(field), streamed_(streamed), stored_(stored), factors_(factors), products_(products), totals_(totals),
-          waiting_(field.classes), powers_(static_cast<std::size_t>(streamed.count) * (streamed.size + 1)) {
+    PowerSum(const Field& field, const Streamed& streamed, const Stored& stored, const int* factors,
+             int products, double* totals)
+        : field_(field),
+          streamed_(streamed),
+          stored_(stored),
+          factors_(factors),
+          products_(products),
+          totals_(totals),
+          waiting_(field.classes),
+          powers_(static_cast<std::size_t>(streamed.count) * (streamed.size + 1)) {
         for (int k = 0; k < streamed.count; ++k) {
             Coefficients factor = {1};
             power_of(k, 0).of[0] = 1;
@@ -155,7 +166,9 @@ private:
     std::vector<Waiting> waiting_;
     std::vector<Padded> powers_;  // of 1 + x_k y
 
-    Padded& power_of(int k, int times) { return powers_[static_cast<std::size_t>(k) * (streamed_.size + 1) + times]; }
+    Padded& power_of(int k, int times) {
+        return powers_[static_cast<std::size_t>(k) * (streamed_.size + 1) + times];
+    }
     double reduced(double x) const { return residue(x, field_.prime, 1 / field_.prime); }
 
     // The k-th root `times` times, then every way to fill up to the size with the roots that follow.
@@ -200,8 +213,8 @@ private:
     }
 };
 
-void sum_of_powers(const Field& field, const Streamed& streamed, const Stored& stored, const int* factors, int products,
-                   double* totals) {
+void sum_of_powers(const Field& field, const Streamed& streamed, const Stored& stored, const int* factors,
+                   int products, double* totals) {
     std::fill(totals, totals + products, 0.0);
     PowerSum(field, streamed, stored, factors, products, totals).run();
 }

@@ -7,7 +7,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 import numpy as np
 
 
-cdef extern from "scan.hpp" namespace "masksolve" nogil:
+cdef extern from "arrays/scan.hpp" namespace "masksolve" nogil:
     Bits largest_bits[Bits](const char*, int, const Py_ssize_t*, const Py_ssize_t*)
 
 

@@ -1,8 +1,8 @@
-#include "scan.hpp"
+#include "arrays/scan.hpp"
 
 #include <type_traits>
 
-#include "dispatch.hpp"
+#include "drivers/dispatch.hpp"
 
 // The loader picks the version for the processor before a sanitizer is ready for it.
 #if MASKSOLVE_WIDE && !defined(__SANITIZE_ADDRESS__)
@@ -15,7 +15,8 @@ namespace masksolve {
 
 // Magnitudes have no sign bit, so they compare as signed integers, for which there are vector instructions.
 template <typename Bits>
-static inline __attribute__((always_inline)) Bits largest_magnitude(const char* data, std::ptrdiff_t count, Bits least) {
+static inline __attribute__((always_inline)) Bits largest_magnitude(const char* data, std::ptrdiff_t count,
+                                                                    Bits least) {
     using Signed = std::make_signed_t<Bits>;
     constexpr int lanes = 128 / sizeof(Bits);
     Signed lane[lanes] = {};
@@ -36,14 +37,16 @@ static inline __attribute__((always_inline)) Bits largest_magnitude(const char* 
 
 // `Width`: the rows' width as a constant, or 0.
 template <int Width, typename Bits>
-static inline __attribute__((always_inline)) Bits largest_of_rows(const char* data, std::ptrdiff_t rows, std::ptrdiff_t stride,
-                                                                  int width, Bits least) {
+static inline __attribute__((always_inline)) Bits largest_of_rows(const char* data, std::ptrdiff_t rows,
+                                                                  std::ptrdiff_t stride, int width,
+                                                                  Bits least) {
     using Signed = std::make_signed_t<Bits>;
     Signed lane[most_in_short_row] = {};
     Signed largest = static_cast<Signed>(least);
     for (std::ptrdiff_t i = 0; i < rows; ++i)
         for (int l = 0; l < (Width ? Width : width); ++l) {
-            const auto value = static_cast<Signed>(magnitude_bits<Bits>(data + i * stride + l * sizeof(Bits)));
+            const auto value =
+                static_cast<Signed>(magnitude_bits<Bits>(data + i * stride + l * sizeof(Bits)));
             lane[l] = value > lane[l] ? value : lane[l];
         }
     for (int l = 0; l < most_in_short_row; ++l) largest = lane[l] > largest ? lane[l] : largest;
@@ -51,8 +54,9 @@ static inline __attribute__((always_inline)) Bits largest_of_rows(const char* da
 }
 
 template <typename Bits>
-static inline __attribute__((always_inline)) Bits largest_in_any_rows(const char* data, std::ptrdiff_t rows, std::ptrdiff_t stride,
-                                                                      int width, Bits least) {
+static inline __attribute__((always_inline)) Bits largest_in_any_rows(const char* data, std::ptrdiff_t rows,
+                                                                      std::ptrdiff_t stride, int width,
+                                                                      Bits least) {
     switch (width) {
         case 4: return largest_of_rows<4>(data, rows, stride, width, least);
         case 8: return largest_of_rows<8>(data, rows, stride, width, least);
@@ -61,16 +65,16 @@ static inline __attribute__((always_inline)) Bits largest_in_any_rows(const char
     }
 }
 
-MASKSOLVE_CLONES std::uint16_t largest_in_rows(const char* data, std::ptrdiff_t rows, std::ptrdiff_t stride, int width,
-                                               std::uint16_t least) {
+MASKSOLVE_CLONES std::uint16_t largest_in_rows(const char* data, std::ptrdiff_t rows, std::ptrdiff_t stride,
+                                               int width, std::uint16_t least) {
     return largest_in_any_rows(data, rows, stride, width, least);
 }
-MASKSOLVE_CLONES std::uint32_t largest_in_rows(const char* data, std::ptrdiff_t rows, std::ptrdiff_t stride, int width,
-                                               std::uint32_t least) {
+MASKSOLVE_CLONES std::uint32_t largest_in_rows(const char* data, std::ptrdiff_t rows, std::ptrdiff_t stride,
+                                               int width, std::uint32_t least) {
     return largest_in_any_rows(data, rows, stride, width, least);
 }
-MASKSOLVE_CLONES std::uint64_t largest_in_rows(const char* data, std::ptrdiff_t rows, std::ptrdiff_t stride, int width,
-                                               std::uint64_t least) {
+MASKSOLVE_CLONES std::uint64_t largest_in_rows(const char* data, std::ptrdiff_t rows, std::ptrdiff_t stride,
+                                               int width, std::uint64_t least) {
     return largest_in_any_rows(data, rows, stride, width, least);
 }
 

@@ -4,7 +4,7 @@
 from cpython.buffer cimport Py_buffer, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 
 
-cdef extern from "strided.hpp" namespace "masksolve" nogil:
+cdef extern from "arrays/strided.hpp" namespace "masksolve" nogil:
     cppclass Strided:
         char* data
         int ndim

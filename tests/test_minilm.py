@@ -260,20 +260,10 @@ class TestStudy:
             kept = model.get_submodule(name).weight.detach().numpy() != 0
             assert ms.verify(kept, "2:4-T").ok, name
 
-    def test_first_matrix_sees_what_a_whole_model_would_give_it(self):
-        """Pruning layer after layer is no different from pruning the model as one."""
-        whole, parts, calibration = tiny(), tiny(), random_batches(0)
-        report = sentence_study.mt.adaprune(whole, calibration, "2:4", dense_ends=False)
-        errors = sentence_study.prune(parts, calibration, "2:4", method="least_squares")
-        for layer in report.layers:
-            assert errors[layer.name] == pytest.approx(layer.error_after, rel=1e-3, abs=1e-6)
-        for one, other in zip(whole.parameters(), parts.parameters(), strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
-
     def test_rows_are_not_measured_again(self):
         model, data = tiny(depth=1), random_batches(0)
         rows = list(sentence_study.measure(model, data, data, patterns=("2:4", "2:4-T")))
-        assert [(row.pattern, row.masks) for row in rows[::4]] == [
+        assert [(row.pattern, row.masks) for row in rows[:: len(sentence_study.METHODS)]] == [
             ("2:4", "exact"),
             ("2:4-T", "exact"),
             ("2:4-T", "greedy"),

@@ -84,7 +84,7 @@ def test_obs_is_the_least_cost_of_a_removal(family, seed):
         target = wide[output, removed] * x[:, removed]
         fit = np.linalg.lstsq(others, target)[0]
         cost[output, removed] = np.square(target - others @ fit).sum()
-    score = saliency.obs(w, x.T @ x, damping=0.0)
+    score = saliency.obs(w, x.T @ x, damping=0.0, dtype="float64")
     assert score.dtype == np.float64
     np.testing.assert_allclose(score, cost, rtol=1e-9)
 
@@ -126,7 +126,7 @@ def test_damping_makes_too_few_samples_solvable():
         (np.diag([1.0, -1.0]), 0.1, ValueError, "hessian must be positive definite"),
         (np.ones((2, 2)), 0.0, ValueError, "singular"),
         (np.zeros((2, 2)), 0.0, ValueError, "singular"),
-        (np.eye(2), -0.1, ValueError, "damping must be finite and not negative, got -0.1"),
+        (np.eye(2), -0.1, ValueError, "damping must be at least 0, got -0.1"),
         (np.eye(2), float("nan"), ValueError, "damping must be finite"),
         (np.eye(2), "little", TypeError, "damping must be a number, got 'little'"),
         (np.eye(2), True, TypeError, "damping must be a number, got True"),
@@ -159,8 +159,8 @@ def test_statistics_sum_in_float64():
     for _ in range(10):
         seen.update(np.full((1000, 1), 100.0, np.float16))
     seen.update(np.array([[2.0**-10]], np.float16))
-    assert seen.total[0] == 1e6 + 2.0**-10
-    assert seen.gram[0, 0] == 1e8 + 2.0**-20
+    assert seen.total[0] == pytest.approx(1e6 + 2.0**-10, rel=1e-15)
+    assert seen.gram[0, 0] == pytest.approx(1e8 + 2.0**-20, rel=1e-15)
 
 
 def test_statistics_widen_a_batch_in_chunks():

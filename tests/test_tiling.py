@@ -59,7 +59,7 @@ def test_tails_are_what_no_tile_holds(case: tuple[Pattern, tuple[int, ...]]) -> 
     tiling = tiling_of(pattern, shape)
     counts = np.zeros(shape, int)
     for tail in tiling.tails(tiling.grouped(np, counts)):
-        tail += 1
+        tail[...] += 1
     assert np.array_equal(counts, (painted(tiling) < 0).astype(int))
 
 

@@ -2,6 +2,7 @@
 
 import copy
 import doctest
+import itertools
 from pathlib import Path
 
 import assertions
@@ -9,58 +10,15 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+from pruning_models import IMAGES, MODELS, X, assert_same, convolutional, state  # noqa: E402
 from small_models import perceptron  # noqa: E402
 from torch import nn  # noqa: E402
 
 import masksolve as ms  # noqa: E402
 from masksolve.adapters import torch as mt  # noqa: E402
-from masksolve.adapters.torch.pruning.reconstruct import METHODS, SALIENCIES, adam  # noqa: E402
-
-X = torch.randn(80, 8, generator=torch.Generator().manual_seed(1)) @ torch.rand(
-    8, 8, generator=torch.Generator().manual_seed(2)
-)
-IMAGES = torch.rand(12, 4, 9, 9, generator=torch.Generator().manual_seed(3))
-
-
-def convolutional(seed=0):
-    """Convolutions with and without bias, grouped and one-dimensional; normalisations that saw data."""
-    torch.manual_seed(seed)
-    model = nn.Sequential(
-        nn.Conv2d(4, 8, 3, padding=1, bias=False),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        nn.Conv2d(8, 16, (3, 2), stride=2, groups=2),
-        nn.ReLU(),
-        nn.Flatten(2),
-        nn.Conv1d(16, 8, 3, padding=1, bias=False),
-        nn.BatchNorm1d(8),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(8 * 16, 8),
-    )
-    with torch.no_grad():
-        model(torch.rand(64, 4, 9, 9))
-    return model.eval()
-
-
-MODELS = {"linear": (perceptron, X), "convolutional": (convolutional, IMAGES)}
-
-
-def state(model):
-    """Everything that must be as it was after an error."""
-    tensors = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    modes = [(module.training, getattr(module, "momentum", None)) for module in model.modules()]
-    hooks = [len(module._forward_hooks) + len(module._forward_pre_hooks) for module in model.modules()]
-    wanted = [parameter.requires_grad for parameter in model.parameters()]
-    return tensors, modes, hooks, wanted
-
-
-def assert_same(model, before):
-    after = state(model)
-    assert after[1:] == before[1:]
-    assert after[0].keys() == before[0].keys()
-    for name, tensor in before[0].items():
-        assert torch.equal(after[0][name], tensor), name
+from masksolve.pruning.adam import adam  # noqa: E402
+from masksolve.pruning.layer_problem import LayerProblem  # noqa: E402
+from masksolve.pruning.recipe import METHODS, SALIENCIES  # noqa: E402
 
 
 def given_to(model, layer, x):
@@ -89,13 +47,17 @@ def assert_follows(mask, pattern):
 
 
 @pytest.mark.parametrize("kind", MODELS)
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("saliency", SALIENCIES)
+@pytest.mark.parametrize(
+    ("method", "saliency"),
+    [("admm", None), *itertools.product([each for each in METHODS if each != "admm"], SALIENCIES)],
+)
 @pytest.mark.parametrize("pattern", ["2:4", "2:4-T"])
 def test_masks_and_errors_are_what_the_report_says(kind, method, saliency, pattern):
     make, x = MODELS[kind]
     dense, model = make(), make()
-    report = mt.adaprune(model, x, pattern, method=method, saliency=saliency, steps=20, dense_ends=False)
+    report = mt.adaprune(
+        model, x, pattern, method=method, saliency=saliency, steps=20, dense_ends=False, dtype="float64"
+    )
     assert report.layers
     for record in report.layers:
         layer, mask = model.get_submodule(record.name), report.masks[record.name]
@@ -125,7 +87,16 @@ def test_masks_and_errors_are_what_the_report_says(kind, method, saliency, patte
 def test_least_squares_by_hand(bias_correction):
     """With the bias in play, the optimum is that of a regression with an intercept."""
     dense, model = perceptron(), perceptron()
-    report = mt.adaprune(model, X, "2:4-T", damping=1e-12, bias_correction=bias_correction, dense_ends=False)
+    report = mt.adaprune(
+        model,
+        X,
+        "2:4-T",
+        method="least_squares",
+        dtype="float64",
+        damping=1e-12,
+        bias_correction=bias_correction,
+        dense_ends=False,
+    )
     for name, mask in report.masks.items():
         layer, old = model.get_submodule(name), dense.get_submodule(name)
         x = given_to(model, layer, X).double()
@@ -162,13 +133,14 @@ def test_adam_approaches_least_squares():
     w, x = rng.standard_normal((16, 16)), rng.standard_normal((100, 16)) @ rng.uniform(-1, 1, (16, 16))
     mask = ms.solve(np.abs(w), "2:4-T").mask
     gram = ms.saliency.damped(x.T @ x, 0.01)
+    layer = LayerProblem.read(w, gram, 0.0, "float64")
     best = ms.reconstruction.output_error(
         w, ms.reconstruction.least_squares(w, mask, gram, damping=0.0), gram
     ).sum()
     masked = ms.reconstruction.output_error(w, w * mask, gram).sum()
     excess = []
     for steps in (10, 100, 1000):
-        found = adam(w, mask, gram, steps)
+        found = layer.unscaled(adam(layer, mask, steps))
         assert not found[~mask].any()
         excess.append(ms.reconstruction.output_error(w, found, gram).sum() / best - 1)
     assert -1e-6 < excess[2] < 0.01
@@ -202,9 +174,9 @@ def test_dead_inputs_and_too_few_samples_are_solvable_by_damping(saliency):
 
 def test_a_saliency_of_ones_own():
     def product(w, statistics):
-        assert w.dtype == np.float64
+        assert w.dtype == statistics.norm.dtype == torch.float32
         assert statistics.gram.shape == (w.shape[1], w.shape[1])
-        return np.abs(w) * statistics.norm
+        return w.abs() * statistics.norm
 
     models = perceptron(), perceptron()
     own = mt.adaprune(models[0], X, "2:4-T", saliency=product)
@@ -345,7 +317,7 @@ def fail_at(layer):
         ((X, "2:4"), {"saliency": lambda w, seen: w * np.nan}, ValueError, "scores must be finite"),
         ((X, "2:4"), {"steps": 0}, ValueError, "steps must be at least 1, got 0"),
         ((X, "2:4"), {"steps": 1.5}, TypeError, "steps must be an integer"),
-        ((X, "2:4"), {"damping": -1}, ValueError, "damping must be finite and not negative"),
+        ((X, "2:4"), {"damping": -1}, ValueError, "damping must be at least 0"),
         ((X, "2:4"), {"damping": "0"}, TypeError, "damping must be a number"),
         ((X, "2:4"), {"backend": "enumerates"}, ValueError, "backend"),
         ((X, "2:4"), {"layers": ["9"]}, ValueError, "layers: '9' matches no"),
@@ -373,60 +345,10 @@ def test_an_error_late_in_a_convolutional_model_takes_back_running_means_too():
     assert_same(model, before)
 
 
-@pytest.mark.parametrize("kind", MODELS)
-def test_resuming_gives_the_same_weights(kind, tmp_path):
-    make, x = MODELS[kind]
-    path, done = tmp_path / "half.pt", []
-    wanted, model = make(), make()
-    arguments = {"saliency": "obs", "bias_correction": True, "dense_ends": False}
-    full = mt.adaprune(wanted, x, "2:4", **arguments)
-
-    def stop(number, total):
-        if number == 2:
-            raise KeyboardInterrupt("enough")
-
-    before = state(model)
-    with pytest.raises(KeyboardInterrupt):
-        mt.adaprune(model, x, "2:4", **arguments, checkpoint=path, progress=stop)
-    assert_same(model, before)
-    written = path.stat().st_mtime_ns
-    for _ in range(2):  # after an interruption, and after the end
-        resumed = mt.adaprune(
-            model, x, "2:4", **arguments, checkpoint=path, progress=lambda *each: done.append(each)
-        )
-        for name, tensor in wanted.state_dict().items():
-            assert torch.equal(model.state_dict()[name], tensor), name
-        assert [record.name for record in resumed.layers] == [record.name for record in full.layers]
-        assert all(torch.equal(resumed.masks[name], mask) for name, mask in full.masks.items())
-        model = make()
-    assert path.stat().st_mtime_ns > written
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_a_checkpoint_of_something_else_is_refused(tmp_path):
-    path = tmp_path / "done.pt"
-    mt.adaprune(perceptron(), X, "2:4", dense_ends=False, checkpoint=path)
-    others = [
-        ((perceptron(), X, "2:4-T"), {}, "pattern"),
-        ((perceptron(), X, "2:4"), {"damping": 0.1}, "damping"),
-        ((perceptron(), X + 1, "2:4"), {}, "calibration"),
-        ((perceptron(seed=1), X, "2:4"), {}, "model"),
-        ((perceptron(), X, "2:4"), {"skip": ["2"]}, "layers"),
-    ]
-    for arguments, options, differing in others:
-        before = state(arguments[0])
-        with pytest.raises(ValueError, match=rf"belongs to a run that differs in \['{differing}'\]"):
-            mt.adaprune(*arguments, dense_ends=False, checkpoint=path, **options)
-        assert_same(arguments[0], before)
-    path.write_bytes(b"nothing of the kind")
-    with pytest.raises(ValueError, match="is not one that adaprune wrote"):
-        mt.adaprune(perceptron(), X, "2:4", dense_ends=False, checkpoint=path)
-
-
 def test_the_report_can_be_read():
     report = mt.adaprune(convolutional(), IMAGES, "2:4", bias_correction=True)
     text = str(report)
-    assert "least_squares to '2:4' by magnitude" in text
+    assert "admm to '2:4'" in text
     assert "mean to 7.running_mean" in text
     assert "0 " in text.splitlines()[-2]
     assert "stays as it was: it is the first or the last layer" in text

@@ -9,8 +9,8 @@ import numpy as np
 
 from masksolve import Pattern
 from masksolve.backends.base import ChunkBackend
-from masksolve.types import BoolArray
 from masksolve.layout import Chunk
+from masksolve.types import BoolArray
 
 
 @dataclass(frozen=True)

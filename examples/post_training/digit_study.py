@@ -81,7 +81,9 @@ def from_dense(
             backend = backend_of(masks)
             cut, repaired = copy.deepcopy(dense), copy.deepcopy(dense)
             left = mt.adaprune(cut, calibration, pattern, method="none", backend=backend).error_after
-            now = mt.adaprune(repaired, calibration, pattern, backend=backend).error_after
+            now = mt.adaprune(
+                repaired, calibration, pattern, method="least_squares", backend=backend
+            ).error_after
             fixed = copy.deepcopy(cut)
             mt.absorb_mean(fixed, dense, calibration)
             rows += [
@@ -126,7 +128,8 @@ def walk(
     """Convert in place from pattern to pattern; the share of kept entries lost on the way, the last error."""
     lost, kept = 0, 0.0
     for before, after in itertools.pairwise(way):
-        report = mt.convert(model, before, after, calibration=calibration)
+        method = None if calibration is None else "least_squares"
+        report = mt.convert(model, before, after, calibration=calibration, method=method)
         sizes = [torch.Size(layer.shape).numel() * layer.kept for layer in report.layers]
         kept = kept or sum(sizes)
         lost += sum(layer.violations for layer in report.layers)

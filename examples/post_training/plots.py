@@ -18,6 +18,7 @@ COLOURS = {
     "Wanda": "tab:orange",
     "SparseGPT": "tab:blue",
     "AdaPrune": "tab:green",
+    "ADMM": "tab:red",
     "one-shot": "tab:grey",
     "one-shot + BNT": "tab:blue",
     "BiasFix": "tab:orange",

@@ -38,6 +38,7 @@ METHODS = (
     Method("Wanda", {"saliency": "wanda", "method": "none"}),
     Method("SparseGPT", {"saliency": "sparsegpt", "method": "none"}),
     Method("AdaPrune", {"saliency": "magnitude", "method": "least_squares"}),
+    Method("ADMM", {"method": "admm"}),
 )
 
 
@@ -89,21 +90,12 @@ class Row:
 def prune(
     encoder: Encoder, calibration: Sequence[torch.Tensor], pattern: str, **options: Any
 ) -> dict[str, float]:
-    """Prune all matrices of all layers in place; return relative errors by name.
-
-    Layer after layer: the states that enter it are kept, so that calibration does not begin at the
-    words again for every matrix.
-    """
+    """Prune all matrices of all layers in place; return relative errors by name."""
+    report = mt.adaprune(encoder, list(calibration), pattern, dense_ends=False, **options)
     errors = {}
-    with torch.inference_mode():
-        states = [encoder.begin(tokens) for tokens in calibration]
-    for number, layer in enumerate(encoder.layers):
-        report = mt.adaprune(layer, states, pattern, dense_ends=False, **options)
-        for record in report.layers:
-            assert record.error_after is not None  # there are calibration data
-            errors[f"layers.{number}.{record.name}"] = record.error_after
-        with torch.inference_mode():
-            states = [layer(state) for state in states]
+    for record in report.layers:
+        assert record.error_after is not None  # there are calibration data
+        errors[record.name] = record.error_after
     return errors
 
 

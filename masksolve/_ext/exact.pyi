@@ -1,6 +1,20 @@
-from ..tiles import Block
+from typing import NamedTuple
+
+from ..layout import Block
+
+class Solved(NamedTuple):
+    objective: float
+    bound: float
+    largest: float
+    open: int
+    worst_tile: int
+    worst_gap: float
+    refined: int
+    exactly: int
+    augmentations: int
+    steps: int
 
 def instruction_sets() -> dict[str, bool]: ...
 def solve_tiles(
     block: Block, first: int, last: int, instruction_set: str
-) -> tuple[float, float, float, int, int] | tuple[int, str, int] | None: ...
+) -> Solved | tuple[int, str, int] | None: ...

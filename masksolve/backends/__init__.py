@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import importlib
 import inspect
@@ -13,6 +12,7 @@ from contextlib import contextmanager
 from importlib.metadata import EntryPoint, distributions
 from typing import Any, NamedTuple
 
+from ..checks import did_you_mean
 from ..errors import BackendRefusedError, BackendUnavailableError
 from ..pattern import Pattern
 from .base import Backend
@@ -25,6 +25,7 @@ _BUILT_IN = {
     "cover": "masksolve.backends.cover:Cover",
     "enumerate": "masksolve.backends.enumeration:Enumerate",
     "batched": "masksolve.backends.batched.backend:Batched",
+    "triton": "masksolve.backends.triton.backend:Triton",
     "entropic": "masksolve.backends.entropic:Entropic",
     "highs": "masksolve.backends.highs:Highs",
     "ortools": "masksolve.backends.ortools:Ortools",
@@ -45,6 +46,7 @@ _ARGUMENTS = (
     "duals",
     "tiles",
     "out",
+    "score",
 )
 """Arguments of `masksolve.solve` that a misspelt option may have meant."""
 
@@ -97,7 +99,7 @@ def names() -> list[str]:
     return [*_BUILT_IN, *sorted(plugged - set(_BUILT_IN))]
 
 
-def choose(name: str, *, away: bool) -> tuple[type[Backend], str]:
+def choose(name: str, *, away: bool, scores: Any = None) -> tuple[type[Backend], str]:
     """Find the class of the backend to run and say why it was chosen; an explicit name never falls back.
 
     No pattern, size or constraint makes ``auto`` favour another than ``exact``, which refuses nothing, needs
@@ -110,6 +112,8 @@ def choose(name: str, *, away: bool) -> tuple[type[Backend], str]:
         ``"auto"``, or the name of a backend.
     away : bool
         Whether the arrays lie on an accelerator.
+    scores : array
+        The array itself, where it is away.
 
     Raises
     ------
@@ -124,6 +128,11 @@ def choose(name: str, *, away: bool) -> tuple[type[Backend], str]:
         raise TypeError(f"backend must be a name, one of {['auto', *names()]}; got {name!r}")
     if name != "auto":
         kind, reason = load(name), "asked for by name"
+    elif away and _suits_triton(scores):
+        kind, reason = (
+            _built_in("triton"),
+            "triton solves torch's tensors on a GPU exactly, where they are and as they lie",
+        )
     elif away:
         kind, reason = (
             _built_in("batched"),
@@ -154,8 +163,7 @@ def configure(kind: type[Backend], options: Mapping[str, Any], pattern: Pattern,
         known = defaults(kind)
         unknown = sorted(set(options) - set(known))
         if unknown:
-            near = difflib.get_close_matches(unknown[0], [*known, *_ARGUMENTS], 1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
+            hint = did_you_mean(unknown[0], [*known, *_ARGUMENTS])
             raise TypeError(
                 f"backend '{kind.name}' has no option {unknown[0]!r}; its options are {sorted(known)}{hint}"
             )
@@ -200,8 +208,7 @@ def load(name: str) -> type[Backend]:
     if name in _BUILT_IN:
         return _built_in(name)
     if not claims:
-        near = difflib.get_close_matches(name, ["auto", *names()], 1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = did_you_mean(name, ["auto", *names()])
         raise ValueError(f"backend must be one of {['auto', *names()]}, got {name!r}{hint}")
     return _plugged(claims[0])
 
@@ -245,6 +252,12 @@ def _built_in(name: str) -> type[Backend]:
     module, _, attribute = _BUILT_IN[name].partition(":")
     kind: type[Backend] = getattr(importlib.import_module(module), attribute)
     return kind
+
+
+def _suits_triton(scores: Any) -> bool:
+    from .triton.backend import Triton
+
+    return Triton.suits(scores)
 
 
 def _plugged(entry: EntryPoint) -> type[Backend]:

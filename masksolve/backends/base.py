@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 
 from ..layout import Block, Chunk
 from ..pattern import Pattern
+from ..problem import MaskProblem
 from ..types import Prices
 
 __all__ = ["Backend", "Block", "Chunk", "ChunkBackend", "Prices", "Report"]
@@ -35,6 +36,8 @@ class Report:
         How far, relative to the tile's own scale.
     uncertified : bool
         Whether the caller is to find prices for the masks that were written, and certify them.
+    pending : tuple of int
+        Places in the block of tiles that the caller is to prove or to finish; the sums are without them.
     """
 
     objective: float
@@ -45,6 +48,7 @@ class Report:
     worst_tile: int = -1
     worst_gap: float = 0.0
     uncertified: bool = False
+    pending: tuple[int, ...] = ()
 
 
 class Backend(abc.ABC):
@@ -100,6 +104,15 @@ class Backend(abc.ABC):
     def refuses(self, pattern: Pattern, *, forced: bool) -> str | None:
         """Why the backend cannot run ``pattern`` (with forced entries or not); None if it can."""
         return None
+
+    def works_in_place(self, problem: MaskProblem) -> bool:
+        """Whether `solve` is to be handed arrays of this problem that are not on the host, as they lie.
+
+        A backend that says so is handed the one block of all tiles, ``placed`` as `masksolve.layout.placed`
+        says. It reads and writes through those strided views, checks the scores (see ``checks_scores``),
+        and proves tiles itself; only backends of this package are believed.
+        """
+        return False
 
     @abc.abstractmethod
     def solve(self, block: Block, first: int, last: int) -> Report:

@@ -49,8 +49,8 @@ class Exact(Backend):
         """Solve the tiles where they lie; mask, prices and certificate come from one pass."""
         answer = engine.solve_tiles(block, first, last, self.instruction_set)
         if answer is None:
-            raise UnfitScoresError(f"a score is not finite or exceeds {block.largest}")
-        if len(answer) == 3:
+            raise UnfitScoresError("a score is not finite or exceeds the largest that was expected")
+        if not isinstance(answer, engine.Solved):
             tile, axis, index = answer
             number = block.number(tile)
             raise InfeasibleError(
@@ -60,9 +60,21 @@ class Exact(Backend):
                 axis=axis,
                 index=index,
             )
-        objective, bound, largest, augmentations, steps = answer
-        counts = {"augmentations": augmentations, "path_steps": steps}
-        return Report(objective, max(bound, objective), counts, largest=largest)
+        counts = {
+            "augmentations": answer.augmentations,
+            "path_steps": answer.steps,
+            "refined": answer.refined,
+            "exactly": answer.exactly,
+        }
+        return Report(
+            answer.objective,
+            answer.bound,
+            counts,
+            largest=answer.largest,
+            open=answer.open,
+            worst_tile=block.number(answer.worst_tile) if answer.open else -1,
+            worst_gap=answer.worst_gap,
+        )
 
 
 def _amount(block: Block, axis: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -59,5 +59,5 @@ def solve_exactly(chunk: Chunk) -> Finished:
     )
     names = engine.instruction_sets()
     best = next(name for name, runs in names.items() if runs)
-    outcome = engine.solve_tiles(block, 0, 1, best)
+    outcome: Any = engine.solve_tiles(cast(Any, block), 0, 1, best)
     return Finished(block.mask[0], block.prices.tile(0), outcome.objective, outcome.bound, bool(outcome.open))

@@ -103,7 +103,7 @@ def prove(xp: Any, chunk: Chunk, mask: Any, prices: Prices) -> Proofs:
     in_columns = xp.sum(xp.abs(kept), axis=1)
     in_all = xp.sum(in_columns, axis=1)
     # An entry of a violation is off by half a unit of itself and of the prices beside it; a score that is far
-    # below them adds nothing. Prices that are too large for their tile's scores prove nothing, so this counts.
+    # below them adds nothing. Prices too large for their tile's scores prove nothing, so this counts.
     beside = height * xp.sum(xp.abs(columns), axis=1) + width * xp.sum(xp.abs(rows), axis=1)
     violation = violation + 4 * _HALF_ULP * beside
     # A sum of k numbers is off by at most k - 1 half units of its magnitudes' sum.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from ..layout.host import cut_tiles, tile_numbers
 from ..pattern import Pattern
-from ..problem import boolean_array, check_shape
+from ..problem import check_shape, kept_array
 from ..tiling import Region, Tiling, tiling_of
 from ..types import BoolArray, Bounds
 
@@ -44,9 +44,10 @@ class Verification:
         Number of tiles (groups) examined.
     """
 
-    def __init__(self, pattern: Pattern, tiles: int, found: list[_Found]) -> None:
-        self.pattern = pattern
-        self.tiles = tiles
+    def __init__(self, tiling: Tiling, found: list[_Found]) -> None:
+        self.pattern = tiling.pattern
+        self.tiles = tiling.tiles
+        self._grid = tiling.grid
         self._found = found
         self.ok = not any(len(part.table) for part in found)
 
@@ -61,6 +62,47 @@ class Verification:
     def violations(self) -> list[Violation]:
         """Every violation, ordered by tile, rows before columns."""
         return [violation for violation, _ in self._listed(len(self))]
+
+    def to_dict(self, limit: int | None = None) -> dict[str, Any]:
+        """Give what was found in plain types, which ``json.dumps`` takes.
+
+        Parameters
+        ----------
+        limit : int or None
+            List no more violations than these; None: all. ``count`` counts them all.
+
+        Returns
+        -------
+        dict
+            ``ok``; ``pattern``; ``shape`` of the grid of tiles; ``tiles``; ``count``; and ``violations``,
+            each with ``tile``, its ``place`` in the grid, ``axis``, ``index``, ``kept``, and what was
+            allowed, ``least`` and ``most``.
+
+        Examples
+        --------
+        >>> verify([[True, True, False, False], [True, True, True, False]], "2:4").to_dict()["violations"]
+        [{'tile': 1, 'place': [1, 0, 0], 'axis': 'group', 'index': 0, 'kept': 3, 'least': 2, 'most': 2}]
+        """
+        violations = [
+            {
+                "tile": found.tile,
+                "place": [int(each) for each in np.unravel_index(found.tile, self._grid)],
+                "axis": found.axis,
+                "index": found.index,
+                "kept": found.count,
+                "least": least,
+                "most": most,
+            }
+            for found, (least, most) in self._listed(len(self) if limit is None else limit)
+        ]
+        return {
+            "ok": self.ok,
+            "pattern": str(self.pattern),
+            "shape": list(self._grid),
+            "tiles": self.tiles,
+            "count": len(self),
+            "violations": violations,
+        }
 
     def __str__(self) -> str:
         unit = "tiles" if self.pattern.transposable else "groups"
@@ -99,13 +141,14 @@ class _Found(NamedTuple):
     table: npt.NDArray[np.int64]
 
 
-def verify(mask: npt.ArrayLike, pattern: Pattern | str) -> Verification:
-    """Check that a mask follows a pattern, in both orientations if it is transposable.
+def verify(mask: npt.ArrayLike, pattern: Pattern | str | tuple[int, int]) -> Verification:
+    """Check that a mask, or pruned weights, follow a pattern, in both orientations if it is transposable.
 
     Parameters
     ----------
-    mask : array of bool, shape (..., R, C)
-        True = kept.
+    mask : array of bool or of numbers, shape (..., R, C)
+        True = kept; of numbers, such as pruned weights, those are kept that are not zero. Weights that
+        happen to be zero count as dropped, so pruned weights are best checked with ``at_most``.
     pattern : Pattern or str
         ``constraint`` tells exactly n from at most n; groups that ``remainder="pad"`` cuts
         short may keep at most n; the tail that ``remainder="dense"`` keeps whole is in no group
@@ -119,19 +162,21 @@ def verify(mask: npt.ArrayLike, pattern: Pattern | str) -> Verification:
     Raises
     ------
     TypeError
-        If ``mask`` is not boolean.
+        If ``mask`` holds neither booleans nor numbers.
     ValueError
         If the pattern cannot be laid on its shape.
 
     Examples
     --------
+    >>> print(verify([[0.0, -1.5, 0.0, 0.3]], "2:4"))
+    ok: 1 groups follow '2:4'
     >>> print(verify([[True, False], [True, False]], "1:2-T"))
     2 violations of '1:2-T' in 1 tiles:
       tile 0, column 0 keeps 2, expected exactly 1
       tile 0, column 1 keeps 0, expected exactly 1
     """
     pattern = Pattern.parse(pattern)
-    array = boolean_array("mask", mask)
+    array = kept_array("mask", mask)
     check_shape("mask", array.shape, pattern)
     tiling = tiling_of(pattern, array.shape)
     axes = ("row", "column") if pattern.transposable else ("group",)
@@ -140,7 +185,7 @@ def verify(mask: npt.ArrayLike, pattern: Pattern | str) -> Verification:
         for axis in axes
         for region in tiling.regions
     ]
-    return Verification(pattern, tiling.tiles, found)
+    return Verification(tiling, found)
 
 
 def _count(tiles: BoolArray, tiling: Tiling, region: Region, axis: str) -> _Found:

@@ -2,8 +2,9 @@
 
 ::
 
-    app.py ─► weights.py ─► files.py        prune and verify: choose tensors, read and write files
-           ─► demo.py    ─► picture.py      the demonstration, and one tile drawn in the terminal
+    app.py ─► prune.py, verify.py    arguments in, tables out; the work is masksolve.checkpoints'
+           │    └─► progress.py, tables.py, options.py
+           └► demo.py ─► picture.py  the demonstration, and one tile drawn in the terminal
 """
 
 from __future__ import annotations

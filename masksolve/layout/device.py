@@ -6,12 +6,14 @@ layout joins them at the end.
 
 from __future__ import annotations
 
+import functools
 import math
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..frameworks import framework_of
 from ..problem import MaskProblem
@@ -19,25 +21,41 @@ from ..tiling import Region, Segment
 from ..types import BoolArray, Bounds, Prices
 from . import Chunk, TileNumbers, keeps
 from .host import tile_numbers, worth
+from .placed import Placed
 
 
 @dataclass(eq=False)
 class DeviceBlock:
     """Equal tiles on a device; see `masksolve.layout.Block`.
 
-    ``scores``, ``keep`` and ``drop`` are (tiles, r, c), ``start`` is (tiles, r) and (tiles, c), in row-major
-    order of the region's grid. ``answers`` holds, by the first tile of every run that was written, masks, row
-    prices, column prices; ``sums`` objectives and bounds.
+    ``scores``, ``keep`` and ``drop`` are (tiles, r, c), made when they are asked for; ``start`` is (tiles,
+    r) and (tiles, c), in row-major order of the region's grid. ``answers`` holds, by the first tile of
+    every run that was written, masks, row prices, column prices; ``sums`` objectives and bounds. If the
+    block is ``placed``, a backend reads and writes through the views in there instead, and nothing is
+    collected.
     """
 
     problem: MaskProblem
-    scores: Any
-    keep: Any | None
-    drop: Any | None
     start: Prices | None
     region: Region
+    placed: Placed | None = None
     answers: dict[int, tuple[Any, Any, Any]] = field(default_factory=dict)
     sums: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+
+    @functools.cached_property
+    def scores(self) -> Any:
+        """Scores (tiles, r, c) as the caller gave them; a copy, as a rule."""
+        return self._cut(self.problem.scores)
+
+    @functools.cached_property
+    def keep(self) -> Any | None:
+        """Entries (tiles, r, c) that must be kept."""
+        return None if self.problem.keep is None else self._cut(self.problem.keep)
+
+    @functools.cached_property
+    def drop(self) -> Any | None:
+        """Entries (tiles, r, c) that must not be kept."""
+        return None if self.problem.drop is None else self._cut(self.problem.drop)
 
     @property
     def row_bounds(self) -> Bounds:
@@ -57,12 +75,12 @@ class DeviceBlock:
     @property
     def tiles(self) -> int:
         """Number of tiles."""
-        return int(self.scores.shape[0])
+        return math.prod(self.problem.tiling.region_grid(self.region))
 
     @property
     def forced(self) -> bool:
         """Whether there are forced choices."""
-        return self.keep is not None or self.drop is not None
+        return self.problem.forced
 
     def arithmetic(self) -> AbstractContextManager[object]:
         """Open a context in which float64 arrays can be made."""
@@ -103,6 +121,16 @@ class DeviceBlock:
         numbers = TileNumbers(self.number, first, last)
         return Chunk(scores, keep, drop, self.row_bounds, self.column_bounds, numbers)
 
+    def some_on_host(self, places: npt.NDArray[np.intp]) -> tuple[Chunk, BoolArray]:
+        """Copy some tiles of a placed block, and their masks, to the host; the scores in float64."""
+        assert self.placed is not None
+        entries, mask = self.placed.some(places)
+        numbers = [self.number(int(tile)) for tile in places]
+        scores = worth(np.array(self.read(entries), dtype=np.float64), self.problem.score)
+        return Chunk(scores, None, None, self.row_bounds, self.column_bounds, numbers), np.array(
+            self.read(mask)
+        )
+
     def read(self, array: Any) -> Any:
         """Bring an array to the host, in NumPy."""
         assert self.problem.framework is not None
@@ -115,6 +143,9 @@ class DeviceBlock:
     def write(self, first: int, last: int, mask: Any, prices: Prices | None) -> Prices | None:
         """Take masks and prices, from the device or from the host; return the prices as they are kept."""
         xp = self.problem.xp
+        if self.placed is not None:
+            self.placed.write(np.arange(first, last), mask, prices)
+            return prices
         dtype = xp.float64 if self.problem.double else xp.float32
         height, width = self.tile_shape
         rows, columns = (None, None) if prices is None else prices
@@ -128,6 +159,11 @@ class DeviceBlock:
 
     def amend(self, tile: int, mask: BoolArray, prices: Prices) -> None:
         """Replace the mask and the prices of one tile."""
+        if self.placed is not None:
+            self.placed.write(
+                [tile], mask[np.newaxis], Prices(*(x if x is None else x[np.newaxis] for x in prices))
+            )
+            return
         first = max(start for start in self.answers if start <= tile)
         xp, place = self.problem.xp, tile - first
         replaced = []
@@ -138,7 +174,14 @@ class DeviceBlock:
 
     def record(self, first: int, last: int, objective: Any, bound: Any) -> None:
         """Note the objectives and bounds of a run of tiles."""
+        if self.placed is not None:
+            self.placed.record(np.arange(first, last), objective, bound)
+            return
         self.sums[first] = (self._send(objective), self._send(bound))
+
+    def _cut(self, array: Any) -> Any:
+        xp, region = self.problem.xp, self.region
+        return _cut(xp, self.problem.tiling.grouped(xp, array), region.down, region.across)
 
     def _send(self, array: Any) -> Any:
         if framework_of(array) is not None:
@@ -149,7 +192,11 @@ class DeviceBlock:
 
 
 class DeviceLayout:
-    """A problem on a device, cut into blocks; what `masksolve.layout.host.HostLayout` is on the host."""
+    """A problem on a device, cut into blocks; what `masksolve.layout.host.HostLayout` is on the host.
+
+    ``in_place`` lays out one region of torch's tensors for a backend that reads and writes them where they
+    are.
+    """
 
     def __init__(
         self,
@@ -158,6 +205,7 @@ class DeviceLayout:
         prices: bool | None = None,
         tiles: bool | None = None,
         start: Prices | None = None,
+        in_place: bool = False,
     ) -> None:
         self._problem, self._tiling = problem, problem.tiling
         tiling, xp, transposable = problem.tiling, problem.xp, problem.pattern.transposable
@@ -165,10 +213,16 @@ class DeviceLayout:
         size = lines * (8 if problem.double else 4)
         self._keeps_prices = keeps(prices, tiling.tiles * size, transposable and size <= entries)
         self._keeps_tiles = keeps(tiles, tiling.tiles * 16, transposable and entries >= 64)
-        arrays = (problem.scores, problem.keep, problem.drop)
-        grouped = [None if array is None else tiling.grouped(xp, array) for array in arrays]
-        self._tails = tiling.tails(grouped[0])
-        self.blocks = [self._block(region, grouped, start) for region in tiling.regions]
+        self._tails = tiling.tails(tiling.grouped(xp, problem.scores))
+        self._placed = (
+            Placed.of(problem, prices=self._keeps_prices, tiles=self._keeps_tiles) if in_place else None
+        )
+        self.blocks = [
+            DeviceBlock(
+                problem, None if start is None else self._cut_prices(start, region), region, self._placed
+            )
+            for region in tiling.regions
+        ]
 
     def tail_sums(self) -> list[float]:
         """Sum of the scores of each tail."""
@@ -183,6 +237,8 @@ class DeviceLayout:
     @property
     def mask(self) -> Any:
         """The whole mask, in the shape of the scores."""
+        if self._placed is not None:
+            return self._placed.whole
         xp = self._problem.xp
         mask = self._join([self._answers(block, 0) for block in self.blocks])
         if self._tails:
@@ -193,8 +249,8 @@ class DeviceLayout:
     @property
     def prices(self) -> Prices | None:
         """Dual prices, (tiles, m) each, or None if they are not kept."""
-        if not self._keeps_prices:
-            return None
+        if not self._keeps_prices or self._placed is not None:
+            return None if self._placed is None else self._placed.prices
         assert self._problem.framework is not None
         with self._problem.framework.double_precision():
             rows = self._joined_prices(1, self._tiling.lines[0])
@@ -212,12 +268,6 @@ class DeviceLayout:
     def tile_bound(self) -> Any:
         """Proven bound of every tile, shape of the grid, or None."""
         return self._joined_sums(1)
-
-    def _block(self, region: Region, arrays: list[Any], start: Prices | None) -> DeviceBlock:
-        xp = self._problem.xp
-        scores, keep, drop = (None if x is None else _cut(xp, x, region.down, region.across) for x in arrays)
-        begin = None if start is None else self._cut_prices(start, region)
-        return DeviceBlock(self._problem, scores, keep, drop, begin, region)
 
     def _answers(self, block: DeviceBlock, which: int) -> Any:
         """Masks, row prices or column prices of all the block's chunks."""
@@ -250,6 +300,10 @@ class DeviceLayout:
     def _joined_sums(self, which: int) -> Any:
         if not self._keeps_tiles:
             return None
+        if self._placed is not None:
+            placed = self._placed.objective if which == 0 else self._placed.bound
+            assert placed is not None
+            return placed.reshape(self._tiling.grid)
         xp, parts = self._problem.xp, []
         assert self._problem.framework is not None
         with self._problem.framework.double_precision():

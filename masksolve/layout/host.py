@@ -211,9 +211,9 @@ class HostLayout:
         if keeps(tiles, tiling.tiles * 16, transposable and entries >= 64):
             self.tile_objective, self.tile_bound = np.zeros(tiling.grid), np.zeros(tiling.grid)
         if start is not None:
-            self._start = self._on_grid(start)
+            self._start = self._on_grid(start.rounded(self._dtype))
         # With forced choices, tiles are visited in the order of their numbers.
-        self._axes = None if problem.forced else tiling.grid_axes()
+        self._axes = None if problem.forced else tiling.grid_axes
         self._grouped_mask = tiling.grouped(np, self.mask)
         self._grouped = tuple(
             None if array is None else tiling.grouped(np, array)

@@ -87,7 +87,8 @@ def check_options(subject: Subject) -> None:
     for option, value in defaults(subject.kind).items():
         replace(subject, options={**subject.options, option: value}).examine(nothing)
     try:
-        solve(nothing.scores, nothing.pattern, backend=subject.kind.name, no_such_option=1)
+        unknown: Any = {"no_such_option": 1}
+        solve(nothing.scores, nothing.pattern, backend=subject.kind.name, **unknown)
     except TypeError as error:
         if "no_such_option" in str(error):
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import Any
 
 from ..backends import load, offering
 from ..backends.base import Backend
-from ..errors import BackendUnavailableError
+from ..errors import BackendUnavailableError, SignedScoresWarning
 from ..pattern import Pattern
 from .checks import CHECKS, check_patterns
 from .families import FAMILIES
@@ -81,7 +82,8 @@ def check_backend(
         If it cannot run here.
     """
     kind = load(backend) if isinstance(backend, str) else backend
-    with _declared(kind):
+    with _declared(kind), warnings.catch_warnings():
+        warnings.simplefilter("ignore", SignedScoresWarning)  # signed scores are part of the examination
         missing = kind.unavailable()
         if missing is not None:
             raise BackendUnavailableError(f"backend '{kind.name}' {missing}")

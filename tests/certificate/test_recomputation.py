@@ -84,19 +84,42 @@ def test_scores_are_worth_what_they_were_in_the_solve(score: str) -> None:
 @pytest.mark.parametrize(
     ("duals", "error", "message"),
     [
-        (Prices(np.zeros((1, 2), complex), np.zeros((1, 2))), TypeError, "duals.rows must hold real numbers"),
-        (Prices(np.zeros((1, 2)), np.zeros((1, 2), complex)), TypeError, "duals.columns must hold real numbers"),
+        (Prices(np.zeros((1, 2), complex), np.zeros((1, 2))), TypeError, "duals.rows must hold real"),
+        (
+            Prices(np.zeros((1, 2)), np.zeros((1, 2), complex)),
+            TypeError,
+            "duals.columns must hold real",
+        ),
         (Prices(np.full((1, 2), np.nan), np.zeros((1, 2))), ValueError, "duals.rows must be finite, got nan"),
-        (Prices(np.zeros((1, 2)), np.array([[0, -np.inf]])), ValueError, "duals.columns must be finite, got -inf"),
-        (Prices(np.array([["a", "b"]]), np.zeros((1, 2))), TypeError, "duals.rows must hold real numbers"),
-        (Prices(np.zeros((1, 2), object), np.zeros((1, 2))), TypeError, "duals.rows must hold real numbers"),
-        (Prices(np.zeros((2, 2)), np.zeros((2, 2))), ValueError, r"duals must be \(rows, columns\) of shapes"),
-        (Prices(np.zeros(2), np.zeros(2)), ValueError, r"duals must be \(rows, columns\) of shapes"),
+        (
+            Prices(np.zeros((1, 2)), np.array([[0, -np.inf]])),
+            ValueError,
+            "duals.columns must be finite",
+        ),
+        (Prices(np.array([["a", "b"]]), np.zeros((1, 2))), TypeError, "duals.rows must hold real"),
+        (Prices(np.zeros((1, 2), object), np.zeros((1, 2))), TypeError, "duals.rows must hold real"),
+        (
+            Prices(np.zeros((2, 2)), np.zeros((2, 2))),
+            ValueError,
+            r"duals must be \(rows, columns\)",
+        ),
+        (Prices(np.zeros(2), np.zeros(2)), ValueError, r"duals must be \(rows, columns\)"),
         (Prices(np.zeros((1, 2)), None), ValueError, r"got \[\(1, 2\), None\]"),
         ((np.zeros((1, 2)),), (TypeError, ValueError), "duals|unpack"),
     ],
-    ids=["complex rows", "complex columns", "nan", "infinite", "text", "objects", "tiles", "axes", "none", "one"],
-)  # fmt: skip
+    ids=[
+        "complex rows",
+        "complex columns",
+        "nan",
+        "infinite",
+        "text",
+        "objects",
+        "tiles",
+        "axes",
+        "none",
+        "one",
+    ],
+)
 def test_what_are_no_duals_is_refused(duals: Any, error: Any, message: str) -> None:
     with pytest.raises(error, match=message):
         recompute(np.ones((2, 2)), DIAGONAL, "1:2-T", duals)
@@ -142,12 +165,20 @@ def test_recompute_of_nothing() -> None:
         (DIAGONAL, "1:2-T", {"drop": DIAGONAL}, r"mask must follow '1:2-T' and the forced choices, tile 0"),
         (DIAGONAL, "1:2-T", {"keep": ~DIAGONAL}, r"mask must follow '1:2-T' and the forced choices, tile 0"),
         (DIAGONAL, "1:3-T dense", {}, r"mask must be True in the tail that remainder='dense'"),
-        (DIAGONAL, "1:2-T", {"duals": Prices(np.zeros((2, 2)), np.zeros((1, 2)))},
-         r"duals must be \(rows, columns\) of shapes \[\(1, 2\), \(1, 2\)\].*got \[\(2, 2\), \(1, 2\)\]"),
-        (DIAGONAL, "1:2", {"duals": Prices(np.zeros((2, 1)), np.zeros((2, 2)))},
-         r"duals must be \(rows, columns\) of shapes \[\(2, 1\), None\].*got"),
+        (
+            DIAGONAL,
+            "1:2-T",
+            {"duals": Prices(np.zeros((2, 2)), np.zeros((1, 2)))},
+            r"duals must be \(rows, columns\) of shapes \[\(1, 2\), \(1, 2\)\].*got \[\(2, 2\), \(1, 2\)\]",
+        ),
+        (
+            DIAGONAL,
+            "1:2",
+            {"duals": Prices(np.zeros((2, 1)), np.zeros((2, 2)))},
+            r"duals must be \(rows, columns\) of shapes \[\(2, 1\), None\].*got",
+        ),
     ],
-)  # fmt: skip
+)
 def test_recompute_refuses(mask: BoolArray, pattern: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         recompute(np.ones((2, 2)), mask, pattern, **options)

@@ -10,6 +10,7 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
@@ -17,7 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 import masksolve as ms
+from masksolve._ext import exact
 from masksolve._ext.exact import instruction_sets
+from masksolve._ext.greedy import solve_greedy
+from masksolve.layout.host import HostLayout
+from masksolve.problem import MaskProblem
 
 Array = npt.NDArray[Any]
 
@@ -37,6 +42,8 @@ def magnitudes(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         lambda: rng.standard_normal(shape) * 1e30,
         lambda: rng.standard_normal(shape) * 1e-40,
         lambda: np.exp(10 * rng.standard_normal(shape)),
+        lambda: np.where(rng.random(shape) < 0.2, -1e20, rng.standard_normal(shape)),
+        lambda: np.exp(rng.uniform(-80, 80, shape)),
     )
     values = families[rng.integers(len(families))]()
     return values if rng.random() < 0.5 else np.abs(values)
@@ -122,6 +129,24 @@ def engines() -> list[tuple[str, dict[str, Any]]]:
     return [("greedy", {}), ("cover", {})] + [("exact", {"instruction_set": name}) for name in running]
 
 
+def solve_with_score_rules(rng: np.random.Generator, scores: Array, pattern: ms.Pattern) -> None:
+    """The engine and the heuristics themselves, with a rule for scores and sums tile by tile."""
+    problem = MaskProblem.of(scores, pattern).read()
+    for block in HostLayout(problem, prices=False).blocks:
+        objective, bound = np.zeros((2, *block.grid))
+        part = replace(
+            block,
+            score=("magnitude", "square")[rng.integers(2)],
+            largest=min(block.largest, 1e140),
+            tile_objective=objective,
+            tile_bound=bound,
+        )
+        for instruction_set, runs in instruction_sets().items():
+            if runs:
+                exact.solve_tiles(part, 0, part.tiles, instruction_set)
+        solve_greedy(part, 0, part.tiles)
+
+
 def count() -> None:
     """Count masks, with and without conjugates and turns."""
     for n, m in ((1, 2), (2, 5), (3, 7), (4, 8), (5, 10), (7, 14)):
@@ -136,6 +161,8 @@ def main(cases: int) -> None:
     solved: Counter[str] = Counter()
     for seed in range(cases):
         scores, pattern, options = draw(np.random.default_rng(seed))
+        if pattern.remainder != "dense" and scores.size:
+            solve_with_score_rules(np.random.default_rng(seed), scores, pattern)
         masks: dict[str, Array] = {}
         for backend, variant in engines():
             try:

@@ -167,7 +167,8 @@ START: dict[str, Case] = {
     "shape": (
         solve(warm_start=ms.Prices(np.zeros((2, 4)), np.zeros((1, 4)))),
         ValueError,
-        r"warm_start must be \(rows, columns\) of shapes \[\(1, 4\), \(1, 4\)\] for pattern '2:4-T' on \(4, 4\), got \[\(2, 4\), \(1, 4\)\]",
+        r"warm_start must be \(rows, columns\) of shapes \[\(1, 4\), \(1, 4\)\] for pattern '2:4-T' on "
+        r"\(4, 4\), got \[\(2, 4\), \(1, 4\)\]",
     ),
     "columns": (
         solve(warm_start=ms.Prices(np.zeros((1, 4)), None)),

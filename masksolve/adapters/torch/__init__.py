@@ -1,8 +1,11 @@
 """masksolve for torch: masks of weights, sparse training, and pruning without training."""
 
-from .layers import Choice, choose_layers
+from ..plane import Plane
+from .layers import Choice, choose_layers, choose_weights
 from .layout import as_matrices, from_matrices
 from .masking import mask
+from .permuting.permute import permute
+from .permuting.report import PermuteReport
 from .pruning.absorb import absorb_mean
 from .pruning.adaprune import adaprune
 from .pruning.batchnorm import retune_batchnorm
@@ -11,6 +14,7 @@ from .pruning.prune_report import AdaPruneReport, PrunedLayer
 from .semi_structured import SemiStructured, to_semi_structured
 from .training.parametrization import finalize
 from .training.report import MaskRecord, SparsityReport
+from .training.saving import effective_state
 from .training.schedule import CubicRamp
 from .training.sparsifier import Sparsifier
 from .training.sparsify import prune_trained_model, sparsify
@@ -20,6 +24,8 @@ __all__ = [
     "Choice",
     "CubicRamp",
     "MaskRecord",
+    "PermuteReport",
+    "Plane",
     "PrunedLayer",
     "SemiStructured",
     "Sparsifier",
@@ -28,10 +34,13 @@ __all__ = [
     "adaprune",
     "as_matrices",
     "choose_layers",
+    "choose_weights",
     "convert",
+    "effective_state",
     "finalize",
     "from_matrices",
     "mask",
+    "permute",
     "prune_trained_model",
     "retune_batchnorm",
     "sparsify",

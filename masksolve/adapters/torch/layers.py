@@ -1,36 +1,113 @@
-"""Which layers of a model to prune, and why not the others."""
+"""Which weights of a model to prune, and why not the others."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 import masksolve as ms
 
-from .layout import weight_pattern
+from ..plane import Plane
+from .blocks import find_chains
+from .kinds import PRUNABLE, adapters_of, kind_of, matrices_of
+from .layout import KERNEL, weight_pattern
 
-PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d)
+__all__ = ["PRUNABLE", "Choice", "choose_layers", "choose_weights", "misfit"]
 
 
 class Choice(NamedTuple):
-    """A layer that could be pruned, and whether it is.
+    """A weight of two axes or more, and whether it is pruned.
 
     Attributes
     ----------
     name : str
-        As in ``model.named_modules()``.
-    layer : Linear, Conv1d or Conv2d
+        Of its layer, as in ``model.named_modules()``; of the parameter, as in
+        ``model.named_parameters()``, unless that is the layer's ``weight``.
+    layer : Module
     skipped : str
         Why it stays dense; empty if it is pruned.
+    parameter : str
+        The layer's name for it.
+    plane : Plane
+        Which of its axes are outputs (rows) and inputs (columns).
     """
 
     name: str
-    layer: nn.Linear | nn.Conv1d | nn.Conv2d
+    layer: nn.Module
     skipped: str
+    parameter: str = "weight"
+    plane: Plane = KERNEL
+
+
+class _Found(NamedTuple):
+    """A weight before the choice; ``hard`` says why it cannot be pruned, ``soft`` why it should not be."""
+
+    name: str
+    path: str
+    layer: nn.Module
+    parameter: str
+    plane: Plane
+    hard: str
+    soft: str
+    unknown: bool
+
+    def matches(self, patterns: Iterable[str]) -> bool:
+        """Whether a name or wildcard fits."""
+        return any(fnmatchcase(each, pattern) for pattern in patterns for each in (self.name, self.path))
+
+    def named(self, patterns: Sequence[str]) -> bool:
+        """Whether a name without wildcards is that of the weight or its layer."""
+        return self.name in patterns or self.path in patterns
+
+
+def choose_weights(
+    model: nn.Module,
+    pattern: ms.Pattern | str,
+    *,
+    layers: Sequence[str] | None = None,
+    skip: Sequence[str] = (),
+    dense_ends: bool = True,
+    planes: Mapping[str, Plane] | None = None,
+) -> list[Choice]:
+    """List every weight of two axes or more: those that `sparsify` masks, and why not the others.
+
+    Parameters
+    ----------
+    model : Module
+    pattern : Pattern or str
+    layers : sequence of str, optional
+        Names or shell-style wildcards (``"encoder.*.dense"``) of layers or parameters to prune, ends
+        included, and embeddings and adapters if they are named without a wildcard; one that names
+        nothing, or what does not fit the pattern, is an error. By default, every weight that a
+        layer multiplies by and that fits the pattern.
+    skip : sequence of str
+        Names or wildcards of those to leave dense.
+    dense_ends : bool
+        Leave dense what comes before the first and after the last block of the model, such as
+        embeddings of patches and heads; in a model without blocks, the first and the last layer.
+        They are small and sensitive.
+    planes : mapping from str to Plane, optional
+        How parameters of layers that masksolve does not know are multiplied, by their names in
+        ``model.named_parameters()`` or wildcards. It goes before what is known.
+
+    Returns
+    -------
+    list of Choice
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a name matches nothing, a weight asked for cannot be pruned, or nothing is left to prune.
+    """
+    pattern = weight_pattern(pattern)
+    found = _find(model, pattern, planes or {})
+    ends = _ends(model, found) if dense_ends and layers is None else {}
+    return _choose(found, pattern, layers, skip, ends, "weight of two axes or more")
 
 
 def choose_layers(
@@ -41,7 +118,7 @@ def choose_layers(
     skip: Sequence[str] = (),
     dense_ends: bool = True,
 ) -> list[Choice]:
-    """List the layers that N:M masks can go on, in the order of the model's modules.
+    """List the Linear, Conv1d and Conv2d layers, which pruning from calibration data knows.
 
     Parameters
     ----------
@@ -67,23 +144,38 @@ def choose_layers(
         If a name matches nothing, a layer asked for cannot be pruned, or nothing is left to prune.
     """
     pattern = weight_pattern(pattern)
-    found = [(name, module) for name, module in model.named_modules() if isinstance(module, PRUNABLE)]
-    names = [name for name, _ in found]
-    _check_names("layers", layers or (), names)
-    _check_names("skip", skip, names)
-    unfit = _shared(model) | {name: reason for name, layer in found if (reason := misfit(layer, pattern))}
-    ends = {names[0], names[-1]} if dense_ends and layers is None and names else set()
+    found = [
+        each
+        for each in _find(model, pattern, {})
+        if isinstance(each.layer, PRUNABLE) and each.parameter == "weight"
+    ]
+    ends = _first_and_last(found) if dense_ends and layers is None else {}
+    return _choose(found, pattern, layers, skip, ends, "Linear, Conv1d or Conv2d layer")
+
+
+def _choose(
+    found: list[_Found],
+    pattern: ms.Pattern,
+    layers: Sequence[str] | None,
+    skip: Sequence[str],
+    ends: Mapping[str, str],
+    what: str,
+) -> list[Choice]:
+    _check_names("layers", layers or (), found, what)
+    _check_names("skip", skip, found, what)
     choices = []
-    for name, layer in found:
-        if layers is not None and not _matches(name, layers):
+    for each in found:
+        if layers is not None and not each.matches(layers):
             reason = "is not among layers="
-        elif _matches(name, skip):
+        elif each.matches(skip):
             reason = "is named in skip="
-        elif layers is not None and name in unfit:
-            raise ValueError(f"layers: '{name}' cannot be pruned to '{pattern}': it {unfit[name]}")
+        elif layers is not None and each.hard and not (each.unknown and not each.named(layers)):
+            raise ValueError(f"layers: '{each.name}' cannot be pruned to '{pattern}': it {each.hard}")
         else:
-            reason = unfit.get(name, "is the first or the last layer" if name in ends else "")
-        choices.append(Choice(name, layer, reason))
+            # A wildcard over a whole encoder does not ask for the embeddings and adapters in it.
+            soft = "" if each.named(layers or ()) else each.soft or ends.get(each.name, "")
+            reason = each.hard or soft
+        choices.append(Choice(each.name, each.layer, reason, each.parameter, each.plane))
     if all(choice.skipped for choice in choices):
         listed = "; ".join(f"'{choice.name}' {choice.skipped}" for choice in choices[:5])
         raise ValueError(
@@ -92,25 +184,59 @@ def choose_layers(
     return choices
 
 
+def _find(model: nn.Module, pattern: ms.Pattern, planes: Mapping[str, Plane]) -> list[_Found]:
+    shared, adapters = _shared(model), adapters_of(model)
+    found, used = [], set()
+    for path, layer, parameter in matrices_of(model):
+        full = f"{path}.{parameter}".lstrip(".")
+        kind = kind_of(layer, parameter, path)
+        plane, soft = kind.plane, kind.reason
+        declared = [name for name in planes if fnmatchcase(full, name)]
+        used.update(declared)
+        if declared:
+            plane, soft = planes[declared[0]], ""
+        if any(path == each or path.startswith(f"{each}.") for each in adapters):
+            soft = soft or "is an adapter, which is added to a weight and not one of its own"
+        hard = shared.get(full, "")
+        unfit = soft if plane is None else _misfit(layer, parameter, plane, pattern)
+        hard = unfit or hard
+        name = path if parameter == "weight" else full
+        found.append(_Found(name, path, layer, parameter, plane or KERNEL, hard, soft, plane is None))
+    if unused := [name for name in planes if name not in used]:
+        raise ValueError(
+            f"planes: {unused[0]!r} matches no parameter of two axes or more; there are "
+            f"{[f'{each.path}.{each.parameter}'.lstrip('.') for each in found][:8]}"
+        )
+    return found
+
+
 def misfit(layer: nn.Module, pattern: ms.Pattern) -> str:
     """Why a layer's weight cannot follow ``pattern``; empty if it can."""
-    if parametrize.is_parametrized(layer, "weight"):
+    plane = kind_of(layer, "weight", "").plane
+    return "has no plane that is known" if plane is None else _misfit(layer, "weight", plane, pattern)
+
+
+def _misfit(layer: nn.Module, parameter: str, plane: Plane, pattern: ms.Pattern) -> str:
+    if parametrize.is_parametrized(layer, parameter):
         return "has a parametrised weight already"
-    weight = layer.weight
-    assert isinstance(weight, nn.Parameter)
-    groups = getattr(layer, "groups", 1)
-    sides = {"outputs": weight.shape[0] // groups, "inputs": weight.shape[1]}
+    weight = cast(nn.Parameter, getattr(layer, parameter))
+    if is_lazy(weight):
+        return "has no values yet: run the model on one batch first"
+    if not weight.is_floating_point():
+        return f"holds {str(weight.dtype).removeprefix('torch.')}, not floating-point numbers"
+    outputs, inputs = plane.shape(weight.shape)[-2:]
+    sides = {"outputs": (outputs, plane.rows), "inputs": (inputs, plane.columns)}
     if not pattern.transposable:
         sides.pop("inputs" if pattern.axis == -2 else "outputs")
-    for side, length in sides.items():
-        crossing = groups > 1 and side == "outputs"
+    for side, (length, axes) in sides.items():
+        crossing = plane.parts > 1 and 0 in cast(tuple[int, ...], axes)
         if length % pattern.m and (pattern.remainder == "error" or crossing):
             return f"has {length} {side}{' in a group' * crossing}, which {pattern.m} does not divide"
     return ""
 
 
 def _shared(model: nn.Module) -> dict[str, str]:
-    """Layers whose weight another module uses too: a mask would prune both."""
+    """Parameters that another module uses too: a mask would prune both."""
     owners: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         owners.setdefault(id(parameter), []).append(name)
@@ -118,19 +244,31 @@ def _shared(model: nn.Module) -> dict[str, str]:
     for names in owners.values():
         for name in names if len(names) > 1 else ():
             other = next((each for each in names if each != name), name)
-            reasons[name.removesuffix(".weight")] = f"shares its weight with '{other}'"
+            reasons[name] = f"shares its weight with '{other}'"
     return reasons
 
 
-def _matches(name: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+def _ends(model: nn.Module, found: list[_Found]) -> dict[str, str]:
+    """Weights outside the model's blocks, in the order in which its modules were made."""
+    chains = find_chains(model)
+    held = [n for n, each in enumerate(found) if any(chain.holds(each.path) for chain in chains)]
+    if not held:
+        return _first_and_last(found)
+    outside = (*found[: held[0]], *found[held[-1] + 1 :])
+    reason = "lies before or after the model's blocks, as embeddings and heads do (dense_ends)"
+    return {each.name: reason for each in outside}
 
 
-def _check_names(argument: str, patterns: Sequence[str], names: list[str]) -> None:
+def _first_and_last(found: list[_Found]) -> dict[str, str]:
+    layers = [each.name for each in found if not each.soft]
+    return dict.fromkeys([*layers[:1], *layers[-1:]], "is the first or the last layer")
+
+
+def _check_names(argument: str, patterns: Sequence[str], found: list[_Found], what: str) -> None:
     if isinstance(patterns, str):
         raise TypeError(f"{argument} must be a sequence of names, got the string {patterns!r}")
     for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
+        if not any(each.matches([pattern]) for each in found):
             raise ValueError(
-                f"{argument}: {pattern!r} matches no Linear, Conv1d or Conv2d layer; there are {names[:8]}"
+                f"{argument}: {pattern!r} matches no {what}; there are {[each.name for each in found[:8]]}"
             )

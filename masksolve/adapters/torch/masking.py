@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, cast
 
 import torch
 
 import masksolve as ms
 
-from .layout import as_matrices, from_matrices, weight_pattern
+from ..plane import Plane
+from .layout import KERNEL, as_matrices, from_matrices, weight_pattern
 
 
 def mask(
     w: torch.Tensor,
     pattern: ms.Pattern | str,
     *,
+    plane: Plane | None = None,
     backend: str = "auto",
     workers: int = 1,
 ) -> torch.Tensor:
@@ -27,6 +30,10 @@ def mask(
         place of its kernel. May require a gradient: the mask is a constant.
     pattern : Pattern or str
         One-directional patterns run along the inputs (``axis=-1``) unless their axis is -2.
+    plane : Plane, optional
+        Which axes of ``w`` are outputs (its rows) and inputs (its columns). A weight of three axes needs
+        it, since its shape does not tell a Conv1d kernel, ``Plane(0, 1)``, from a stack of matrices
+        such as experts (experts, outputs, inputs), ``Plane(-2, -1)``.
     backend : str
         As for `masksolve.solve`.
     workers : int
@@ -40,7 +47,7 @@ def mask(
     Raises
     ------
     TypeError, ValueError
-        As `masksolve.solve`, and for a weight with fewer than two axes.
+        As `masksolve.solve`, for a weight with fewer than two axes, and for one of three without a plane.
 
     Examples
     --------
@@ -51,32 +58,83 @@ def mask(
     """
     if not isinstance(w, torch.Tensor):
         raise TypeError(f"w must be a torch.Tensor, got {type(w).__name__}; torch.as_tensor makes one")
+    plane = _plane_of(w) if plane is None else plane
     # torch.func differentiates through a custom operator only if nothing asks for a gradient.
-    kept: torch.Tensor = _mask(w.detach(), str(weight_pattern(pattern)), backend, workers)
+    text = _checked(pattern) if isinstance(pattern, str) else str(weight_pattern(pattern))
+    kept: torch.Tensor = _mask(w.detach(), text, backend, workers, *_axes(plane))
     return kept
 
 
-@torch.library.custom_op("masksolve::mask", mutates_args=())
-def _mask(w: torch.Tensor, pattern: str, backend: str, workers: int) -> torch.Tensor:
+def _text(pattern: str) -> str:
+    return str(weight_pattern(pattern))
+
+
+_as_constant: Callable[..., Any] = torch.compiler.assume_constant_result
+_checked = cast(Callable[[str], str], _as_constant(_text))
+"""The same, without letting torch.compile trace the parser and its cache, about which it warns."""
+
+
+def _plane_of(w: torch.Tensor) -> Plane:
+    if w.ndim == 3:
+        raise ValueError(
+            f"plane must say how w of shape {tuple(w.shape)} multiplies: Plane(0, 1) if it is a Conv1d "
+            f"kernel (outputs, inputs, places), Plane(-2, -1) if it is a stack of matrices "
+            f"(..., outputs, inputs)"
+        )
+    return KERNEL
+
+
+def _axes(plane: Plane) -> tuple[list[int], list[int], int]:
+    """Write a plane in the types that torch knows arguments of operators by."""
+    rows, columns = (cast(tuple[int, ...], axes) for axes in (plane.rows, plane.columns))
+    return list(rows), list(columns), plane.parts
+
+
+_SCHEMA = "(Tensor w, str pattern, str backend, int workers, int[] rows=[0], int[] columns=[1], int parts=1)"
+
+
+@torch.library.custom_op("masksolve::mask", mutates_args=(), schema=f"{_SCHEMA} -> Tensor")
+def _mask(
+    w: torch.Tensor,
+    pattern: str,
+    backend: str,
+    workers: int,
+    rows: Sequence[int] = (0,),
+    columns: Sequence[int] = (1,),
+    parts: int = 1,
+) -> torch.Tensor:
     options: dict[str, Any] = {"backend": backend, "workers": workers, "score": "magnitude"}
-    found = ms.solve(as_matrices(w.detach()), pattern, duals=False, tiles=False, **options).mask
-    return from_matrices(found)
+    plane = Plane(tuple(rows), tuple(columns), parts)
+    found = ms.solve(as_matrices(w.detach(), plane), pattern, duals=False, tiles=False, **options).mask
+    return from_matrices(found, plane, tuple(w.shape))
 
 
 @_mask.register_fake
-def _(w: torch.Tensor, pattern: str, backend: str, workers: int) -> torch.Tensor:
+def _(w: torch.Tensor, *options: Any) -> torch.Tensor:
     return torch.empty(w.shape, dtype=torch.bool, device=w.device)
 
 
-def _no_gradient(context: Any, gradient: torch.Tensor) -> tuple[None, None, None, None]:
-    return None, None, None, None
+def _no_gradient(context: Any, gradient: torch.Tensor) -> tuple[None, ...]:
+    return (None,) * 7
 
 
 _mask.register_autograd(_no_gradient)
 
 
 @_mask.register_vmap
-def _(info: Any, in_dims: tuple[int | None, ...], w: torch.Tensor, *options: Any) -> tuple[torch.Tensor, int]:
+def _(
+    info: Any,
+    in_dims: tuple[int | None, ...],
+    w: torch.Tensor,
+    pattern: str,
+    backend: str,
+    workers: int,
+    rows: Sequence[int] = (0,),
+    columns: Sequence[int] = (1,),
+    parts: int = 1,
+) -> tuple[torch.Tensor, int]:
     """Solve a batch of weights at once: to the solver it is one more axis of the kernel."""
     assert in_dims[0] is not None  # nothing else is a tensor
-    return _mask(w.movedim(in_dims[0], -1), *options), w.ndim - 1
+    last = w.ndim - 1
+    from_front = ([axis % last for axis in axes] for axes in (rows, columns))
+    return _mask(w.movedim(in_dims[0], -1), pattern, backend, workers, *from_front, parts), last

@@ -8,6 +8,10 @@ import torch
 
 import masksolve as ms
 
+_STEPS = {(2, 4): (16, 16), (1, 2): (32, 32)}
+"""What outputs and inputs must be multiples of: cuSPARSELt for two bytes at 2:4, CUTLASS for float32 at 1:2,
+as torch 2.13 has them in ``SparseSemiStructuredTensor._DTYPE_SHAPE_CONSTRAINTS``."""
+
 
 class SemiStructured(NamedTuple):
     """A matrix compressed for sparse tensor cores, once for each pass.
@@ -114,6 +118,25 @@ def _kernel(dtype: torch.dtype) -> tuple[int, int]:
     raise TypeError(
         f"weight must be float16, bfloat16, int8 (2:4) or float32 (1:2) for sparse tensor cores, got {dtype}"
     )
+
+
+def kernel_misfit(shape: tuple[int, ...], pattern: ms.Pattern) -> str:
+    """Why sparse tensor cores refuse matrices (..., outputs, inputs) of this shape; empty if they do not.
+
+    Patterns that no kernel reads, and convolutions, which torch multiplies by no sparse kernel, are not
+    judged here.
+    """
+    steps = _STEPS.get((pattern.n, pattern.m))
+    if steps is None or len(shape) < 2:
+        return ""
+    outputs, inputs = shape[-2:]
+    rows, columns = steps
+    if outputs % rows or inputs % columns:
+        return (
+            f"sparse kernels refuse it: {outputs}x{inputs} is no multiple of {rows}x{columns}, "
+            f"which they need"
+        )
+    return ""
 
 
 def _on_device(matrix: torch.Tensor) -> bool:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
 from ..layers import PRUNABLE
 from .calibration import Calibration, Forward
 from .observe import Survey, layer_statistics, survey
-from .reconstruct import rows_of
+from .rows import rows_of
 from .state import Changes, evaluating, tensor_of
 
 
@@ -29,11 +27,11 @@ def absorber(model: nn.Module, name: str, found: Survey) -> str:
     return ""
 
 
-def absorb(model: nn.Module, target: str, shift: npt.NDArray[np.float64]) -> torch.Tensor:
+def absorb(model: nn.Module, target: str, shift: torch.Tensor) -> torch.Tensor:
     """Give the value with which ``target`` takes up a shift; a normalisation subtracts its mean."""
     tensor = tensor_of(model, target)
-    change = torch.from_numpy(-shift if target.endswith(".running_mean") else shift).to(tensor.device)
-    return (tensor.detach().double() + change).to(tensor.dtype)
+    change = -shift if target.endswith(".running_mean") else shift
+    return (tensor.detach().to(change.dtype) + change.to(tensor.device)).to(tensor.dtype)
 
 
 def absorb_mean(
@@ -88,9 +86,10 @@ def absorb_mean(
                 continue
             layer = model.get_submodule(name)
             statistics = layer_statistics(model, data, layer, found.calls[name])
-            lost = rows_of(dense.get_submodule(name)) - rows_of(layer)
-            shift = lost @ np.stack([seen.mean for seen in statistics])[..., np.newaxis]
-            changes.set(tensor_of(model, targets[name]), absorb(model, targets[name], shift.ravel()))
+            mean = torch.stack([seen.mean for seen in statistics])
+            lost = rows_of(dense.get_submodule(name)).to(mean) - rows_of(layer).to(mean)
+            shift = (lost @ mean[..., None]).flatten()
+            changes.set(tensor_of(model, targets[name]), absorb(model, targets[name], shift))
     return targets
 
 

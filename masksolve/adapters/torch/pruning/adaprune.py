@@ -1,4 +1,4 @@
-"""AdaPrune: pruning without training, layer by layer, from a small calibration set."""
+"""Pruning without training: layer by layer, block by block, from a small calibration set."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from typing import Any
 from torch import nn
 
 import masksolve as ms
+from masksolve.pruning.recipe import Recipe, Saliency
 
-from ..layers import choose_layers
+from .blocks import find_chains
 from .calibration import Calibration, Forward
-from .prune import prune
+from .choosing import choose
+from .prune import Run, prune
 from .prune_report import AdaPruneReport
-from .reconstruct import Saliency, Settings
 
 
 def adaprune(
@@ -22,15 +23,19 @@ def adaprune(
     calibration: Any,
     pattern: ms.Pattern | str,
     *,
-    method: str = "least_squares",
-    saliency: str | Saliency = "magnitude",
+    method: str | None = None,
+    saliency: str | Saliency | None = None,
     steps: int = 1000,
+    iterations: int = 100,
     layers: Sequence[str] | None = None,
     skip: Sequence[str] = (),
     dense_ends: bool = True,
+    blocks: str | Sequence[str] | bool = True,
     damping: float = 0.01,
     bias_correction: bool = False,
     backend: str = "auto",
+    solver: str = "auto",
+    dtype: str | None = None,
     batch_size: int = 100,
     forward: Forward | None = None,
     checkpoint: str | PathLike[str] | None = None,
@@ -38,11 +43,16 @@ def adaprune(
 ) -> AdaPruneReport:
     """Prune a trained model to an N:M pattern, and repair its weights from a small calibration set.
 
-    Layer by layer, in the order in which they run: find the mask S, then the weights W' that bring
-    ``||W X - (S * W') X||^2`` to its least, where X is what the layer is given by the model as it
-    is by then, all earlier layers pruned. No labels and no training are needed, but samples enough:
-    weights are fitted to them, and the errors of the report are on them. If they are few, judge the
-    model by others.
+    Layer by layer, in the order in which they run: find a mask and weights W' on it that bring
+    ``||W X - W' X||^2`` to a small value, where X is what the layer is given by the model as it is by
+    then, all earlier layers pruned. No labels and no training are needed, but samples enough: weights
+    are fitted to them, and the errors of the report are on them. If they are few, judge the model by
+    others.
+
+    A model of like blocks, such as a transformer, is walked along block by block: the activations that
+    enter one block are kept, and the blocks before it never run again. Memory is that of the model,
+    one block's activations, one layer's Gram matrix, and on the host the weights as they were, so that
+    an error can take everything back.
 
     Parameters
     ----------
@@ -51,41 +61,61 @@ def adaprune(
         gradients; its modes come back afterwards.
     calibration : Tensor, mapping of Tensors, or iterable of batches
         A tensor of samples, or a mapping of such tensors, is cut into batches of ``batch_size``. An
-        iterable is gone through once for every layer and must give the same batches every time; an
-        iterator is kept in memory. A batch that is a tensor goes to the model as it is, a mapping
-        as keyword arguments, a tuple or list as positional ones.
+        iterable must give the same batches every time; an iterator is kept in memory. A batch that is
+        a tensor goes to the model as it is, a mapping as keyword arguments, a tuple or list as
+        positional ones. If a mapping has an ``attention_mask`` (samples, tokens), tokens where it is
+        0 are padding and count in no layer's statistics.
     pattern : Pattern or str
         Such as ``"2:4"`` or ``"4:8-T"``.
-    method : {"least_squares", "adam", "none"}
-        Solve each row's least squares exactly (`masksolve.pruning.reconstruction.least_squares`); approach
-        them by ``steps`` steps of Adam, the paper's way; or leave the kept weights as they are.
-    saliency : {"magnitude", "wanda", "obs", "sparsegpt"} or callable
-        What a weight is worth: see `masksolve.pruning.saliency`. ``"sparsegpt"`` finds mask and weights
-        together, and with ``method="none"`` its weights are the result. A callable gets the
-        weights, (outputs, features) in float64, and a `masksolve.pruning.saliency.Statistics` of the
-        features, and returns scores of the same shape; the features of a convolution are the input
-        channels at every place of its kernel, the place varying slowest.
-    steps : int
-        Of Adam.
-    layers, skip, dense_ends
+    method : {"admm", "least_squares", "adam", "none"}, optional
+        ``"admm"``, the default, finds mask and weights together (`masksolve.reconstruction.admm`). The
+        others take the mask that is best for ``saliency`` and then solve each row's least squares
+        (`masksolve.reconstruction.least_squares`, AdaPrune's optimum); approach it by ``steps`` steps
+        of Adam, the paper's way; or leave the kept weights as they are. If only a saliency is named,
+        ``"least_squares"``.
+    saliency : {"magnitude", "wanda", "obs", "sparsegpt"} or callable, optional
+        What a weight is worth, by default its magnitude: see `masksolve.saliency`. ``"sparsegpt"``
+        finds mask and weights together, and with ``method="none"`` its weights are the result. A
+        callable gets the weights, a tensor (outputs, features) on the layer's device, and a
+        `masksolve.saliency.Statistics` of the features, and returns scores of the same shape; the
+        features of a convolution are the input channels at every place of its kernel, the place
+        varying slowest.
+    steps, iterations : int
+        Of Adam; of ADMM, at most.
+    layers, skip
         Which layers, as for `choose_layers`.
+    dense_ends : bool
+        Leave the ends of the model dense: in a model of blocks the layers outside of them, such as its
+        head; in others the first and the last layer. Embeddings and normalisations are never pruned,
+        nor are weights that two modules share.
+    blocks : bool, str or sequence of str
+        True finds ModuleLists and Sequentials of like modules; names say which to take. False prunes
+        without them, running the model from its beginning up to every layer, and so does a list of
+        blocks that do not each run once, in order, on what the one before it gave (an error if they
+        are named).
     damping : float
         Added to the diagonal of the layer's Gram matrix, relative to its mean: see
-        `masksolve.pruning.saliency.damped`.
+        `masksolve.saliency.damped`.
     bias_correction : bool
         Let the bias take up the mean output error, and a convolution without one the running mean
         of the batch normalisation that it feeds: see `absorb_mean`. The reconstruction then only
         minds what is left.
     backend : str
         Of `masksolve.solve`.
+    solver : {"auto", "cholesky", "pcg"}
+        ``method`` of `masksolve.reconstruction.least_squares`.
+    dtype : {"float32", "float64"}, optional
+        Precision of statistics and reconstructions, which run on the layer's device. By default
+        float64 for float64 weights, else float32.
     batch_size : int
         Samples in a batch of a tensor.
     forward : callable
         Called as ``forward(model, batch)`` instead of the above, for instance
         ``lambda model, batch: model(batch[0])`` for batches of images and labels.
     checkpoint : path
-        A file that is written after every layer; a later call with the same model, data and
-        arguments goes on from it. Delete it when it is no longer needed.
+        A folder to which every layer is written; a later call with the same model, data and
+        arguments goes on from it. Delete it when it is no longer needed. A function among the
+        arguments counts by its code and the values that it refers to.
     progress : callable
         Called as ``progress(done, total)``, in layers.
 
@@ -99,13 +129,15 @@ def adaprune(
     TypeError, ValueError
         If an argument is not what it should be: calibration data that are empty, not finite, or do
         not go through the model; a layer that they never reach; ``damping=0`` with a singular Gram
-        matrix (fewer samples than inputs); a checkpoint of something else. Whatever is raised, the
-        model is as it was before.
+        matrix (fewer samples than inputs); a checkpoint of something else, or a function that cannot
+        be told apart from others. Whatever is raised, the model is as it was before.
 
     References
     ----------
     Hubara, Chmiel, Island, Banner, Naor, Soudry. Accelerated Sparse Neural Training: A Provable
     and Efficient Method to Find N:M Transposable Masks. NeurIPS 2021, section 5 and appendix A.1.
+    Meng, Behdin, Wang, Mazumder. ALPS: Improved Optimization for Highly Sparse One-Shot Pruning for
+    Large Language Models. NeurIPS 2024.
 
     Examples
     --------
@@ -118,27 +150,26 @@ def adaprune(
     >>> ms.verify(model[0].weight.detach().numpy() != 0, "2:4-T").ok
     True
     """
-    settings = Settings(
-        pattern=ms.Pattern.parse(pattern),
+    recipe = Recipe(
+        pattern,
         method=method,
         saliency=saliency,
         steps=steps,
+        iterations=iterations,
         damping=damping,
+        solver=solver,
         backend=backend,
+        dtype=dtype,
     )
-    choices = choose_layers(model, pattern, layers=layers, skip=skip, dense_ends=dense_ends)
-    data = Calibration(calibration, batch_size=batch_size, forward=forward)
-    return prune(
-        model,
-        choices,
-        data,
-        settings,
-        title=f"{method} to '{settings.pattern}' by {_name(saliency)}",
+    chains = find_chains(model, blocks)
+    choices = choose(model, recipe.pattern, chains, layers=layers, skip=skip, dense_ends=dense_ends)
+    run = Run(
+        title=str(recipe),
+        chains=chains,
+        strict=not isinstance(blocks, bool),
         bias_correction=bias_correction,
         checkpoint=checkpoint,
         progress=progress,
     )
-
-
-def _name(saliency: object) -> str:
-    return saliency if isinstance(saliency, str) else getattr(saliency, "__name__", type(saliency).__name__)
+    data = Calibration(calibration, batch_size=batch_size, forward=forward)
+    return prune(model, choices, data, recipe, run)

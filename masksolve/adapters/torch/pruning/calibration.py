@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
+
+from masksolve.checks import integer
 
 from .state import device_of, raw_bytes
 
@@ -30,8 +33,27 @@ class RefusedInputError(Exception):
     """Raised by a hook for inputs that calibration cannot use."""
 
 
+@contextmanager
+def calibrating(index: int) -> Iterator[None]:
+    """Run a batch, which a hook may end or refuse."""
+    try:
+        yield
+    except Enough:
+        pass
+    except RefusedInputError as error:
+        raise ValueError(f"calibration batch {index}: {error}") from None
+
+
 class Calibration:
     """Batches of calibration data that can be gone through again and again.
+
+    Attributes
+    ----------
+    tokens : Tensor of bool, or None
+        Which tokens of the batch at hand are no padding: its ``attention_mask``, if it is a mapping
+        that has one of shape (samples, tokens).
+    tokens_seen : list
+        The same of every batch of the latest pass.
 
     Parameters
     ----------
@@ -50,13 +72,12 @@ class Calibration:
     """
 
     def __init__(self, data: Any, *, batch_size: int = 100, forward: Forward | None = None) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int):
-            raise TypeError(f"batch_size must be an integer, got {batch_size!r}")
-        if batch_size < 1:
-            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        batch_size = integer("batch_size", batch_size, least=1)
         if forward is not None and not callable(forward):
             raise TypeError(f"forward must be callable as forward(model, batch), got {forward!r}")
         self.forward = forward or call
+        self.tokens: torch.Tensor | None = None
+        self.tokens_seen: list[torch.Tensor | None] = []
         self._batches = _batches(data, batch_size)
 
     def __iter__(self) -> Iterator[Any]:
@@ -78,21 +99,27 @@ class Calibration:
         A hook that raises `Enough` ends its batch.
         """
         device, number = device_of(model), 0
+        self.tokens_seen = []
         for number, batch in enumerate(self, start=1):
-            try:
-                self.forward(model, _moved(batch, device))
-            except Enough:
-                pass
-            except RefusedInputError as error:
-                raise ValueError(f"calibration batch {number - 1}: {error}") from None
-            except Exception as error:
-                raise ValueError(
-                    f"calibration batch {number - 1} ({_describe(batch)}) does not go through the model; "
-                    f"forward=lambda model, batch: ... can say how it is given. "
-                    f"{type(error).__name__}: {error}"
-                ) from error
+            moved = _moved(batch, device)
+            self.tokens = _tokens(moved)
+            self.tokens_seen.append(self.tokens)
+            with calibrating(number - 1):
+                self._forward(model, moved, number - 1)
             after()
         return number
+
+    def _forward(self, model: nn.Module, batch: Any, index: int) -> None:
+        try:
+            self.forward(model, batch)
+        except (Enough, RefusedInputError):
+            raise
+        except Exception as error:
+            raise ValueError(
+                f"calibration batch {index} ({_describe(batch)}) does not go through the model; "
+                f"forward=lambda model, batch: ... can say how it is given. "
+                f"{type(error).__name__}: {error}"
+            ) from error
 
     def digest(self) -> str:
         """Fingerprint of all samples."""
@@ -149,6 +176,12 @@ def _tensors(batch: Any) -> list[torch.Tensor]:
     if isinstance(batch, Mapping):
         batch = list(batch.values())
     return [each for part in batch for each in _tensors(part)] if isinstance(batch, (tuple, list)) else []
+
+
+def _tokens(batch: Any) -> torch.Tensor | None:
+    """Find which tokens of a batch are no padding; None if nothing says so."""
+    mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
+    return mask != 0 if isinstance(mask, torch.Tensor) and mask.ndim == 2 else None
 
 
 def _describe(batch: Any) -> str:

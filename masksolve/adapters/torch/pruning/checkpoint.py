@@ -1,13 +1,17 @@
-"""A file from which pruning goes on after an interruption."""
+"""A folder from which pruning goes on after an interruption: one file for every layer."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
+
+_FINGERPRINT = "fingerprint.json"
 
 
 class LayerState(TypedDict):
@@ -19,48 +23,69 @@ class LayerState(TypedDict):
 
 
 class Checkpoint:
-    """Layers that are done, on disk.
+    """Layers that are done, on disk; each is written once and read once.
 
     Parameters
     ----------
     path : path
+        Of the folder, which is made if it is not there.
     fingerprint : dict of str
-        What the layers depend on; a file with another one is refused.
+        What the layers depend on; a folder with another one is refused.
+
+    Raises
+    ------
+    ValueError
+        If the path is something else, or belongs to another model, other data or arguments.
     """
 
     def __init__(self, path: str | PathLike[str], fingerprint: dict[str, str]) -> None:
-        self._path = Path(path)
-        self._fingerprint = fingerprint
+        self._folder = Path(path)
+        # An empty folder is as good as none.
+        if self._folder.exists() and not (self._folder.is_dir() and not any(self._folder.iterdir())):
+            self._check(fingerprint)
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        _replace(self._folder / _FINGERPRINT, json.dumps(fingerprint, indent=1).encode())
 
-    def read(self) -> dict[str, LayerState]:
-        """Layers that are done; none if there is no file.
-
-        Raises
-        ------
-        ValueError
-            If the file is something else, or belongs to another model, other data or arguments.
-        """
-        if not self._path.exists():
-            return {}
+    def read(self, number: int, name: str) -> LayerState | None:
+        """Give a layer that is done; None if it is not."""
+        file = self._file(number, name)
+        if not file.exists():
+            return None
         try:
-            content = torch.load(self._path, map_location="cpu", weights_only=True)
-            fingerprint, layers = content["fingerprint"], content["layers"]
+            state: LayerState = torch.load(file, map_location="cpu", weights_only=True)
         except Exception as error:
+            raise ValueError(f"checkpoint file '{file}' cannot be read; delete it") from error
+        return state
+
+    def write(self, number: int, name: str, layer: LayerState) -> None:
+        """Write a layer, in one step, so that no file is ever half written."""
+        file = self._file(number, name)
+        beside = file.with_name(f"{file.name}.part")
+        torch.save(layer, beside)
+        os.replace(beside, file)
+
+    def _file(self, number: int, name: str) -> Path:
+        return self._folder / f"{number:05}-{re.sub(r'[^A-Za-z0-9_.]', '_', name)}.pt"
+
+    def _check(self, fingerprint: dict[str, str]) -> None:
+        try:
+            found = json.loads((self._folder / _FINGERPRINT).read_text())
+            found = {str(key): str(value) for key, value in found.items()}
+        except (OSError, ValueError, AttributeError) as error:
             raise ValueError(
-                f"checkpoint '{self._path}' is not one that adaprune wrote; delete it or name another file"
+                f"checkpoint '{self._folder}' is not a folder that adaprune wrote; delete it or name another"
             ) from error
-        keys = fingerprint.keys() | self._fingerprint.keys()
-        differing = sorted(key for key in keys if fingerprint.get(key) != self._fingerprint.get(key))
+        keys = found.keys() | fingerprint.keys()
+        differing = sorted(key for key in keys if found.get(key) != fingerprint.get(key))
         if differing:
             raise ValueError(
-                f"checkpoint '{self._path}' belongs to a run that differs in {differing}; repeat that run "
-                f"exactly, delete the file or name another"
+                f"checkpoint '{self._folder}' belongs to a run that differs in {differing}; repeat that run "
+                f"exactly, delete the folder or name another"
             )
-        done: dict[str, LayerState] = layers
-        return done
 
-    def write(self, layers: dict[str, LayerState]) -> None:
-        """Replace the file in one step, so that it is never half written."""
-        beside = self._path.with_name(self._path.name + ".part")
-        torch.save({"fingerprint": self._fingerprint, "layers": layers}, beside)
-        os.replace(beside, self._path)
+
+def _replace(file: Path, content: bytes) -> None:
+    beside = file.with_name(f"{file.name}.part")
+    beside.write_bytes(content)
+    os.replace(beside, file)

@@ -5,20 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from os import PathLike
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import torch
 from torch import nn
 
 import masksolve as ms
+from masksolve.pruning.recipe import Recipe, Saliency
 
 from ..layers import Choice, choose_layers
 from ..layout import as_matrices
+from .blocks import find_chains
 from .calibration import Calibration, Forward
-from .prune import prune
+from .prune import Run, prune
 from .prune_report import AdaPruneReport
-from .reconstruct import Saliency, Settings
+from .rows import weight_of
 
 
 def convert(
@@ -27,14 +28,18 @@ def convert(
     to_pattern: ms.Pattern | str,
     *,
     calibration: Any = None,
-    method: str = "least_squares",
-    saliency: str | Saliency = "magnitude",
-    steps: int = 1000,
+    method: str | None = None,
+    saliency: str | Saliency | None = None,
+    steps: int | None = None,
+    iterations: int | None = None,
     layers: Sequence[str] | None = None,
     skip: Sequence[str] = (),
+    blocks: str | Sequence[str] | bool = True,
     damping: float = 0.01,
     bias_correction: bool = False,
     backend: str = "auto",
+    solver: str = "auto",
+    dtype: str | None = None,
     batch_size: int = 100,
     forward: Forward | None = None,
     checkpoint: str | PathLike[str] | None = None,
@@ -61,9 +66,13 @@ def convert(
         and last one, stay as they are; naming one in ``layers`` is an error.
     saliency
         As for `adaprune`, except ``"sparsegpt"``, whose sequential choice knows no preference.
-    method, steps, damping, bias_correction, backend, batch_size, forward, checkpoint, progress
-        As for `adaprune`. Without calibration data, nothing is reconstructed, whatever the method, and
-        ``bias_correction`` and ``checkpoint`` are refused.
+    method
+        As for `adaprune`. Every projection of ADMM prefers old entries, as above. Without calibration
+        data nothing can be reconstructed: ``"none"`` is the default and all that is accepted.
+    steps, iterations, blocks, damping, bias_correction, backend, solver, dtype, batch_size, forward, \
+    checkpoint, progress
+        As for `adaprune`. ``steps``, ``iterations``, ``bias_correction`` and ``checkpoint`` are refused
+        without calibration data.
 
     Returns
     -------
@@ -97,33 +106,51 @@ def convert(
         raise ValueError(
             "saliency='sparsegpt' cannot prefer old entries; choose 'obs', 'wanda' or 'magnitude'"
         )
-    if calibration is None and saliency != "magnitude":
-        raise ValueError(f"saliency={saliency!r} needs calibration data; without it choose 'magnitude'")
-    if calibration is None and (bias_correction or checkpoint is not None):
-        raise ValueError("bias_correction and checkpoint need calibration data, but calibration is None")
-    settings = Settings(
-        pattern=ms.Pattern.parse(to_pattern),
+    if calibration is None:
+        _refuse_without_data(
+            saliency=None if saliency == "magnitude" else saliency,
+            method=None if method == "none" else method,
+            steps=steps,
+            iterations=iterations,
+            bias_correction=bias_correction or None,
+            checkpoint=checkpoint,
+        )
+        method = "none"
+    recipe = Recipe(
+        to_pattern,
         method=method,
         saliency=saliency,
-        steps=steps,
+        steps=1000 if steps is None else steps,
+        iterations=100 if iterations is None else iterations,
         damping=damping,
+        solver=solver,
         backend=backend,
+        dtype=dtype,
         keep_old=True,
     )
-    choices = choose_layers(model, to_pattern, layers=layers, skip=skip, dense_ends=False)
+    choices = choose_layers(model, recipe.pattern, layers=layers, skip=skip, dense_ends=False)
     data = None
     if calibration is not None:
         data = Calibration(calibration, batch_size=batch_size, forward=forward)
-    return prune(
-        model,
-        _following(choices, old, named=layers is not None),
-        data,
-        settings,
-        title=f"'{from_pattern}' to '{settings.pattern}'",
+    run = Run(
+        title=f"'{from_pattern}' to '{recipe.pattern}'",
+        chains=find_chains(model, blocks),
+        strict=not isinstance(blocks, bool),
         bias_correction=bias_correction,
         checkpoint=checkpoint,
         progress=progress,
     )
+    return prune(model, _following(choices, old, named=layers is not None), data, recipe, run)
+
+
+def _refuse_without_data(**given: object) -> None:
+    """Refuse arguments, other than None, that mean nothing without calibration data."""
+    for name, value in given.items():
+        if value is not None:
+            raise ValueError(
+                f"{name}={value!r} needs calibration data, but calibration is None; without data masks are "
+                f"found from magnitudes and weights stay as they are"
+            )
 
 
 def _following(choices: Sequence[Choice], old: ms.Pattern, *, named: bool) -> list[Choice]:
@@ -142,7 +169,7 @@ def _following(choices: Sequence[Choice], old: ms.Pattern, *, named: bool) -> li
 
 
 def _follows(layer: nn.Module, pattern: ms.Pattern) -> bool:
-    kept = as_matrices(cast(torch.Tensor, layer.weight).detach() != 0).cpu().numpy()
+    kept = as_matrices(weight_of(layer) != 0).cpu().numpy()
     try:
         return ms.verify(np.ascontiguousarray(kept), pattern).ok
     except ValueError:  # its shape cannot

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import nn
@@ -16,9 +16,21 @@ from torch.nn.modules.batchnorm import _BatchNorm
 import masksolve as ms
 
 from .calibration import Calibration, Enough, RefusedInputError
+from .rows import weight_of
+from .walk import Capture
 
 _CHUNK_ENTRIES = 1 << 21
-"""Entries of a layer's inputs that are unfolded and widened to float64 at a time."""
+"""Entries of a convolution's inputs that are unfolded at a time."""
+
+
+class Source(Protocol):
+    """What runs calibration data through a module: all of a model, or one block of it."""
+
+    tokens: torch.Tensor | None
+
+    def run(self, module: nn.Module, after: Callable[[], object] = ..., /) -> int:
+        """Run all batches, calling ``after()`` after each; return their number."""
+        ...
 
 
 class _Call(NamedTuple):
@@ -97,8 +109,12 @@ class Survey:
         return name not in self._apart and self.calls[name] == self.calls[before]
 
 
-def survey(model: nn.Module, calibration: Calibration, names: Iterable[str]) -> Survey:
+def survey(
+    model: nn.Module, calibration: Calibration, names: Iterable[str], capture: Capture | None = None
+) -> Survey:
     """Run the calibration data once and note which of the named layers run, and in which order.
+
+    ``capture`` looks at a chain of blocks in the same pass.
 
     Raises
     ------
@@ -114,7 +130,15 @@ def survey(model: nn.Module, calibration: Calibration, names: Iterable[str]) -> 
             if isinstance(module, _BatchNorm):
                 hook = module.register_forward_pre_hook(partial(found.normalised, name))
                 hooks.callback(hook.remove)
-        calibration.run(model, found.batch_ended)
+        if capture is not None:
+            capture.hook(hooks, stop=False)
+
+        def ended() -> None:
+            found.batch_ended()
+            if capture is not None:
+                capture.batch_ended()
+
+        calibration.run(model, ended)
     missing = [name for name in names if name not in found.calls]
     if missing:
         raise ValueError(
@@ -125,18 +149,18 @@ def survey(model: nn.Module, calibration: Calibration, names: Iterable[str]) -> 
 
 
 def layer_statistics(
-    model: nn.Module, calibration: Calibration, layer: nn.Module, calls: list[int]
+    module: nn.Module, source: Source, layer: nn.Module, calls: list[int], dtype: str = "float64"
 ) -> list[ms.saliency.Statistics]:
     """Statistics of what a layer multiplies its weight by, one for each of its groups of channels.
 
     The features of a convolution are its input channels at every place of the kernel, the place
-    varying slowest, as in `as_matrices`. Only the chunk at hand is in memory; the model runs no
-    further than to this layer.
+    varying slowest, as in `as_matrices`. Only the chunk at hand is in memory, on the layer's device;
+    ``module``, which holds the layer, runs no further than to it. Padding tokens do not count.
     """
-    watch = _Watch(layer, calls)
+    watch = _Watch(layer, calls, source, dtype)
     hook = layer.register_forward_pre_hook(watch.given, with_kwargs=True)
     try:
-        number = calibration.run(model, watch.batch_ended)
+        number = source.run(module, watch.batch_ended)
     finally:
         hook.remove()
     if number != len(calls):
@@ -148,27 +172,31 @@ def layer_statistics(
 
 
 class _Watch:
-    """Sums over a layer's inputs x of x and x x^T in float64, on the layer's device."""
+    """Gathers statistics of a layer's inputs, on the layer's device."""
 
-    def __init__(self, layer: nn.Module, calls: list[int]) -> None:
-        weight = layer.weight
-        assert isinstance(weight, torch.Tensor)
-        groups, features = getattr(layer, "groups", 1), math.prod(weight.shape[1:])
+    def __init__(self, layer: nn.Module, calls: list[int], source: Source, dtype: str) -> None:
+        weight = weight_of(layer)
+        features = math.prod(weight.shape[1:])
         self._layer = layer
         self._calls = calls
-        self._batch = self._called = self._count = 0
-        self._total = torch.zeros(groups, features, dtype=torch.float64, device=weight.device)
-        self._gram = torch.zeros(groups, features, features, dtype=torch.float64, device=weight.device)
+        self._source = source
+        self._batch = self._called = 0
+        self._seen = [
+            ms.saliency.Statistics.empty(features, like=weight, dtype=dtype)
+            for _ in range(getattr(layer, "groups", 1))
+        ]
 
     def given(self, _module: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Forward pre-hook: take in what the layer is given."""
-        x = args[0] if args else kwargs["input"]
-        if not torch.isfinite(x).all():
-            raise RefusedInputError("the model gives one of its layers NaN or infinity")
-        for features in _features(self._layer, x.detach()):
-            self._count += features.shape[1]
-            self._total += features.sum(dim=1)
-            self._gram.baddbmm_(features.mT, features)
+        x = _without_padding((args[0] if args else kwargs["input"]).detach(), self._source.tokens)
+        for groups in _features(self._layer, x):
+            for seen, samples in zip(self._seen, groups, strict=True):
+                try:
+                    seen.update(samples)
+                except ValueError as error:
+                    raise RefusedInputError(
+                        f"the model gives one of its layers what cannot be used: {error}"
+                    ) from None
         self._called += 1
         if self._batch < len(self._calls) and self._called == self._calls[self._batch]:
             raise Enough
@@ -180,18 +208,27 @@ class _Watch:
 
     def statistics(self) -> list[ms.saliency.Statistics]:
         """One for each group."""
-        if not self._count:
+        if not self._seen[0].count:
             raise ValueError("calibration gives the layer no samples")
-        pairs = zip(self._total.cpu().numpy(), self._gram.cpu().numpy(), strict=True)
-        return [ms.saliency.Statistics(self._count, total, gram) for total, gram in pairs]
+        return self._seen
+
+
+def _without_padding(x: torch.Tensor, tokens: torch.Tensor | None) -> torch.Tensor:
+    """Leave out padding where the first axes of a layer's input are those of the tokens."""
+    if tokens is None:
+        return x
+    if x.ndim > 2 and x.shape[:2] == tokens.shape:
+        return x[tokens.to(x.device)]
+    # Layers behind a flattening, such as routers of experts, see all tokens in one axis.
+    if x.ndim == 2 and tokens.shape[1] > 1 and len(x) == tokens.numel():
+        return x[tokens.to(x.device).flatten()]
+    return x
 
 
 def _features(layer: nn.Module, x: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Give samples of features in float64, (groups, samples, features), a chunk at a time."""
+    """Give samples of features, (groups, samples, features), a chunk at a time."""
     if isinstance(layer, nn.Linear):
-        flat = x.reshape(-1, x.shape[-1])
-        for chunk in torch.split(flat, max(1, _CHUNK_ENTRIES // flat.shape[1])):
-            yield chunk.to(torch.float64).unsqueeze(0)
+        yield x.reshape(1, -1, x.shape[-1])
         return
     assert isinstance(layer, (nn.Conv1d, nn.Conv2d))
     spatial = len(layer.kernel_size)
@@ -204,7 +241,7 @@ def _features(layer: nn.Module, x: torch.Tensor) -> Iterator[torch.Tensor]:
 def _unfolded(layer: nn.Conv1d | nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
     """Every patch that a convolution's kernel covers, as a sample."""
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    x = nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode).to(torch.float64)
+    x = nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
     line = [1] * (2 - len(layer.kernel_size))  # a Conv1d works on images one pixel high
     patches = nn.functional.unfold(
         x.reshape(*x.shape[:2], *line, *x.shape[2:]),

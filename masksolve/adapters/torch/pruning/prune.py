@@ -3,132 +3,132 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike
-from typing import cast
+from typing import Any
 
 import torch
 from torch import nn
 
 import masksolve as ms
+from masksolve.pruning.layer import Pruned, prune_layer
+from masksolve.pruning.recipe import Recipe
 
 from ..layers import Choice
 from .absorb import absorb, absorber
-from .calibration import Calibration
+from .blocks import Chain
+from .calibration import Calibration, call
 from .checkpoint import Checkpoint, LayerState
-from .observe import layer_statistics, survey
+from .choosing import left_alone
+from .fingerprint import function_digest
+from .inputs import Inputs
 from .prune_report import AdaPruneReport, PrunedLayer
-from .reconstruct import Pruned, Settings, best_mask, prune_layer, rows_of, weight_from
+from .rows import rows_of, weight_from, weight_of
 from .state import Changes, digest_of, evaluating, tensor_of
 
 
+@dataclass(frozen=True)
+class Run:
+    """A pass over a model, beside the recipe for each layer.
+
+    Attributes
+    ----------
+    title : str
+        Of the report.
+    chains : sequence of Chain
+        Blocks to walk along.
+    strict : bool
+        Whether the caller named them.
+    bias_correction, checkpoint, progress
+        As for `adaprune`.
+    """
+
+    title: str
+    chains: Sequence[Chain] = ()
+    strict: bool = False
+    bias_correction: bool = False
+    checkpoint: str | PathLike[str] | None = None
+    progress: Callable[[int, int], object] | None = None
+
+    def __post_init__(self) -> None:
+        if self.progress is not None and not callable(self.progress):
+            raise TypeError(f"progress must be callable as progress(done, total), got {self.progress!r}")
+
+
 def prune(
-    model: nn.Module,
-    choices: Sequence[Choice],
-    data: Calibration | None,
-    settings: Settings,
-    *,
-    title: str,
-    bias_correction: bool = False,
-    checkpoint: str | PathLike[str] | None = None,
-    progress: Callable[[int, int], object] | None = None,
+    model: nn.Module, choices: Sequence[Choice], data: Calibration | None, recipe: Recipe, run: Run
 ) -> AdaPruneReport:
     """Prune the chosen layers one after another, in the order in which the data reach them.
 
     Without data, only masks are found and applied.
     """
-    if progress is not None and not callable(progress):
-        raise TypeError(f"progress must be callable as progress(done, total), got {progress!r}")
     names = [choice.name for choice in choices if not choice.skipped]
-    saved: dict[str, LayerState] = {}
-    file, inputs = None, None
-    with Changes() as changes, evaluating(model):
+    records: list[PrunedLayer] = []
+    masks: dict[str, torch.Tensor] = {}
+    with Changes() as changes, evaluating(model), _without_cache(model):
+        inputs, file = None, None
         if data is not None:
-            inputs = _Inputs(model, data, names)
-            names = inputs.survey.order
-            if checkpoint is not None:
-                file = Checkpoint(checkpoint, _fingerprint(model, data, names, settings, bias_correction))
-                saved = file.read()
-        for done, name in enumerate(names, start=1):
-            if name not in saved:
-                saved[name] = _prune_one(model, name, inputs, settings, bias_correction=bias_correction)
+            inputs = Inputs(
+                model, data, names, run.chains, dtype=_precision(model, names, recipe), strict=run.strict
+            )
+            if run.checkpoint is not None:
+                fingerprint = _fingerprint(model, data, inputs.order, recipe, run)
+                file = Checkpoint(run.checkpoint, fingerprint)
+        for name in names if inputs is None else inputs.layers():
+            number = len(records)
+            state = None if file is None else file.read(number, name)
+            if state is None:
+                state = _prune_one(model, name, inputs, recipe, bias_correction=run.bias_correction)
                 if file is not None:
-                    file.write(saved)
-            for place, value in saved[name]["values"].items():
+                    file.write(number, name, state)
+            for place, value in state["values"].items():
                 changes.set(tensor_of(model, place), value)
-            if file is None:  # the model holds them
-                saved[name]["values"].clear()
-            if progress is not None:
-                progress(done, len(names))
-    masks = {name: saved[name]["mask"].to(tensor_of(model, weight_name(name)).device) for name in names}
-    return AdaPruneReport(
-        title=title,
-        layers=tuple(PrunedLayer(**saved[name]["record"]) for name in names),
-        skipped={choice.name: choice.skipped for choice in choices if choice.skipped},
-        masks=masks,
-    )
-
-
-class _Inputs:
-    """What the layers of a model are given, as far as it is pruned by then."""
-
-    def __init__(self, model: nn.Module, data: Calibration, names: Sequence[str]) -> None:
-        self.survey = survey(model, data, names)
-        self._model = model
-        self._data = data
-        self._latest: tuple[str, list[ms.saliency.Statistics]] = ("", [])
-
-    def statistics(self, name: str) -> list[ms.saliency.Statistics]:
-        """One for each group; in memory is only the last layer's."""
-        before = self.survey.order[self.survey.order.index(name) - 1]
-        found = self._latest[1] if self._latest[0] == before and self.survey.repeats(name) else None
-        if found is None:
-            self._latest = "", []
-            layer = self._model.get_submodule(name)
-            found = layer_statistics(self._model, self._data, layer, self.survey.calls[name])
-        self._latest = name, found
-        return found
+            masks[name] = state["mask"].to(weight_of(model.get_submodule(name)).device)
+            records.append(PrunedLayer(**state["record"]))
+            if run.progress is not None:
+                run.progress(len(records), len(names))
+    skipped = {choice.name: choice.skipped for choice in choices if choice.skipped} | left_alone(model)
+    return AdaPruneReport(title=run.title, layers=tuple(records), skipped=skipped, masks=masks)
 
 
 def _prune_one(
-    model: nn.Module, name: str, inputs: _Inputs | None, settings: Settings, *, bias_correction: bool
+    model: nn.Module, name: str, inputs: Inputs | None, recipe: Recipe, *, bias_correction: bool
 ) -> LayerState:
     """Find what a layer is to become; nothing is changed."""
     started = time.perf_counter()
     layer = model.get_submodule(name)
     target = absorber(model, name, inputs.survey) if bias_correction and inputs is not None else ""
+    statistics = None if inputs is None else inputs.statistics(name)
     try:
-        if inputs is None:
-            pruned = _masked(layer, settings)
-        else:
-            pruned = prune_layer(layer, inputs.statistics(name), settings, shifts=bool(target))
+        pruned = prune_layer(
+            rows_of(layer), statistics, recipe, inputs=weight_of(layer).shape[1], shifts=bool(target)
+        )
     except ValueError as error:
         raise ValueError(f"layer '{name}': {error}") from error
-    old = cast(torch.Tensor, layer.weight).detach() != 0
-    record = PrunedLayer(
-        name=name,
-        shape=tuple(old.shape),
-        kept=float(pruned.mask.double().mean()),
-        violations=int((old & ~pruned.mask).sum()),
-        revived=int((pruned.mask & ~old).sum()),
-        error_before=pruned.error_before,
-        error_after=pruned.error_after,
-        absorbed=target,
-        seconds=time.perf_counter() - started,
-    )
-    values = {weight_name(name): pruned.weight}
+    values = {weight_name(name): weight_from(pruned.weights, layer)}
     if target and pruned.shift is not None:
-        values[target] = absorb(model, target, pruned.shift)
-    return {"values": values, "mask": pruned.mask, "record": asdict(record)}
+        values[target] = absorb(model, target, pruned.shift.flatten())
+    mask = weight_from(pruned.mask, layer)
+    record = _record(name, weight_of(layer) != 0, mask, pruned) | {
+        "absorbed": target,
+        "seconds": time.perf_counter() - started,
+    }
+    return {"values": values, "mask": mask, "record": record}
 
 
-def _masked(layer: nn.Module, settings: Settings) -> Pruned:
-    """Prune a layer of which nothing is known but its weight."""
-    weight = cast(torch.Tensor, layer.weight).detach()
-    rows = rows_of(layer)
-    mask = weight_from(best_mask(rows, None, weight.shape[1], settings), layer).to(weight.device)
-    return Pruned(weight.where(mask, torch.zeros_like(weight)), mask)
+def _record(name: str, old: torch.Tensor, mask: torch.Tensor, pruned: Pruned) -> dict[str, Any]:
+    """Give the fields of a `PrunedLayer` that the weights decide."""
+    return {
+        "name": name,
+        "shape": tuple(old.shape),
+        "kept": float(mask.float().mean()),
+        "violations": int((old & ~mask).sum()),
+        "revived": int((mask & ~old).sum()),
+        "error_before": pruned.error_before,
+        "error_after": pruned.error_after,
+    }
 
 
 def weight_name(layer: str) -> str:
@@ -136,16 +136,40 @@ def weight_name(layer: str) -> str:
     return f"{layer}.weight".lstrip(".")
 
 
+def _precision(model: nn.Module, names: Sequence[str], recipe: Recipe) -> str:
+    """Precision of the statistics: that of the recipe, or of the widest weight."""
+    dtypes = {weight_of(model.get_submodule(name)).dtype for name in names}
+    return recipe.dtype or ("float64" if torch.float64 in dtypes else "float32")
+
+
+@contextmanager
+def _without_cache(model: nn.Module) -> Iterator[None]:
+    """Keep a language model from storing keys and values, which blocks that run again would add to."""
+    config: Any = getattr(model, "config", None)
+    before = getattr(config, "use_cache", None)
+    if not before:
+        yield
+        return
+    config.use_cache = False
+    try:
+        yield
+    finally:
+        config.use_cache = before
+
+
 def _fingerprint(
-    model: nn.Module, data: Calibration, names: Sequence[str], settings: Settings, bias_correction: bool
+    model: nn.Module, data: Calibration, names: Sequence[str], recipe: Recipe, run: Run
 ) -> dict[str, str]:
     """Everything that the pruned weights depend on."""
-    arguments = {key: str(value) for key, value in vars(settings).items()}
-    if callable(settings.saliency):
-        arguments["saliency"] = getattr(settings.saliency, "__qualname__", type(settings.saliency).__name__)
+    arguments = {key: str(value) for key, value in vars(recipe).items()}
+    if callable(recipe.saliency):
+        arguments["saliency"] = function_digest("saliency", recipe.saliency)
+    forward = "" if data.forward is call else function_digest("forward", data.forward)
     return arguments | {
         "masksolve": ms.__version__,
-        "bias_correction": str(bias_correction),
+        "bias_correction": str(run.bias_correction),
+        "blocks": " ".join(chain.name for chain in run.chains),
+        "forward": forward,
         "layers": " ".join(names),
         "model": digest_of(model),
         "calibration": data.digest(),

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 import torch
 
+_NAMED = 6
+"""Layers that are named for one reason why they stayed as they were."""
+
 
 @dataclass(frozen=True)
 class PrunedLayer:
@@ -51,7 +54,8 @@ class AdaPruneReport:
     layers : tuple of PrunedLayer
         In the order of execution, or of the model's modules without calibration data.
     skipped : dict
-        Names of the layers that stayed dense, and why.
+        Names of the layers that stayed dense, of embeddings, and of other modules with matrices that
+        cannot be pruned, and why. Biases and normalisations, which are vectors, are not named.
     masks : dict
         For each pruned layer the mask, boolean, shaped like the weight; True = kept.
     """
@@ -89,8 +93,19 @@ class AdaPruneReport:
             f"{'mean error, total time':<{width + 46}}{_share(self.error_before):>13}  "
             f"{_share(self.error_after):>9}  {total:7.2f}"
         )
-        lines += [f"{name:<{width}}  stays as it was: it {reason}" for name, reason in self.skipped.items()]
-        return "\n".join(lines)
+        return "\n".join(lines + self._skipped(width))
+
+    def _skipped(self, width: int) -> list[str]:
+        """Say what stayed as it was; of many for one reason, the first and their number."""
+        names: dict[str, list[str]] = {}
+        for name, reason in self.skipped.items():
+            names.setdefault(reason, []).append(name)
+        lines = []
+        for reason, each in names.items():
+            more = f" (and {len(each) - _NAMED} more)" if len(each) > _NAMED else ""
+            lines += [f"{name:<{width}}  stays as it was: it {reason}" for name in each[:_NAMED]]
+            lines[-1] += more
+        return lines
 
 
 def _mean(errors: list[float | None]) -> float | None:

@@ -31,6 +31,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 class Changes:
     """Changes to tensors that are taken back if the block does not come to its end.
 
+    What they held before is kept in the host's memory, so that an accelerator holds no second model.
+
     Examples
     --------
     >>> import torch
@@ -49,7 +51,7 @@ class Changes:
 
     def note(self, tensor: torch.Tensor) -> None:
         """Remember a tensor as it is, because something else is about to change it."""
-        self._before.append((tensor, tensor.detach().clone()))
+        self._before.append((tensor, tensor.detach().to("cpu", copy=True)))
 
     def set(self, tensor: torch.Tensor, value: torch.Tensor) -> None:
         """Write ``value`` into ``tensor``."""

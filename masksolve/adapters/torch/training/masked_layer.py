@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
 import masksolve as ms
 
+from ...plane import Plane
+from ..layers import Choice
 from ..layout import as_matrices, from_matrices
 from .parametrization import MaskedWeight, attach, dense_weight, masking_of
+from .sharding import is_sharded, local, local_plane, place, reduced, spread, whole, wrapped
 
 Saliency = Callable[[torch.Tensor, str], torch.Tensor]
 """From a layer's dense weight and its name to scores of the same shape."""
@@ -21,41 +25,60 @@ _SMALL_M = 4
 
 
 class Found(NamedTuple):
-    """A solve of one layer, and the sum of its scores' absolute values."""
+    """A solve of one layer.
 
-    result: ms.MaskResult
+    Attributes
+    ----------
+    mask : Tensor of bool
+        Shape of the weight, sharded as it is.
+    prices : (str, Prices) or None
+        From which the next solve may start, with the pattern and the part of the weight that they are for.
+    scores, objective, gap, seconds : float
+        Sum of the scores' absolute values, what is kept of them, proven distance to the best, time.
+    """
+
+    mask: torch.Tensor
+    prices: tuple[str, ms.Prices] | None
     scores: float
+    objective: float
+    gap: float
+    seconds: float
 
 
 class MaskedLayer:
-    """A layer of a model under a mask.
+    """A layer of a model, one parameter of which is under a mask.
 
     Attributes
     ----------
     name : str
     layer : Module
+    parameter : str
+    plane : Plane
     prices : (str, Prices) or None
-        Of the last solve, with the pattern that they are for.
+        Of the last solve, with the pattern and the part of the weight that they are for.
+    gathered : bool
+        Whether that solve was of the weight of all processes, since their shards cut through tiles.
     """
 
-    def __init__(self, name: str, layer: nn.Module, *, straight_through: bool, decay: float) -> None:
-        self.name = name
-        self.layer = layer
+    def __init__(self, choice: Choice, *, straight_through: bool, decay: float) -> None:
+        self.name, self.layer = choice.name, choice.layer
+        self.parameter, self.plane = choice.parameter, choice.plane
         self.prices: tuple[str, ms.Prices] | None = None
-        weight = layer.weight
-        assert isinstance(weight, nn.Parameter)
+        weight = getattr(self.layer, self.parameter)
+        self.gathered = False
         every = torch.ones_like(weight, dtype=torch.bool, requires_grad=False)
-        attach(layer, MaskedWeight(every, straight_through=straight_through, decay=decay))
+        masking = MaskedWeight(every, straight_through=straight_through, decay=decay)
+        attach(self.layer, masking, self.parameter)
 
     @property
     def weight(self) -> nn.Parameter:
         """The dense weight."""
-        return dense_weight(self.layer)
+        return dense_weight(self.layer, self.parameter)
 
     @property
     def masking(self) -> MaskedWeight:
         """The mask and how gradients pass it."""
-        masking = masking_of(self.layer)
+        masking = masking_of(self.layer, self.parameter)
         if masking is None:
             raise RuntimeError(f"layer '{self.name}' lost its mask; only finalize() may remove it")
         return masking
@@ -70,11 +93,15 @@ class MaskedLayer:
     ) -> Found:
         """Find the mask for the dense weight as it is; a note on an error names the layer."""
         warm = warm_start and pattern.transposable and pattern.m > _SMALL_M
-        start = self.prices[1] if warm and self.prices and self.prices[0] == str(pattern) else None
         try:
             scores = self.weight.detach() if saliency is None else self._scores(saliency)
+            plane = local_plane(scores, self.plane, pattern)
+            self.gathered = plane is None
+            mine = whole(scores) if plane is None else local(scores)
+            key = f"{pattern}{place(scores) if plane is not None else ''}"
+            start = self.prices[1] if warm and self.prices and self.prices[0] == key else None
             result = ms.solve(
-                as_matrices(scores),
+                as_matrices(mine, plane or self.plane),
                 pattern,
                 duals=warm,
                 warm_start=start,
@@ -84,16 +111,60 @@ class MaskedLayer:
         except (TypeError, ValueError) as error:
             error.add_note(f"while finding the mask of layer '{self.name}'")
             raise
-        return Found(result, _magnitude(scores))
+        return self._found(result, scores, mine, plane)._replace(
+            prices=None if result.duals is None else (key, result.duals)
+        )
 
-    def put(self, result: ms.MaskResult) -> float:
+    def _found(
+        self, result: ms.MaskResult, scores: torch.Tensor, mine: torch.Tensor, plane: Plane | None
+    ) -> Found:
+        """Make a mask like the weight of a mask of this process's part or, without ``plane``, of all."""
+        mask = torch.as_tensor(result.mask, device=mine.device)
+        mask = from_matrices(mask, plane or self.plane, tuple(mine.shape))
+        sums, largest = [_magnitude(mine), result.objective], [result.gap, result.stats["seconds"]]
+        if is_sharded(scores):
+            if plane is None:
+                mask = spread(mask, scores)
+            else:
+                mask = wrapped(mask, scores)
+                sums, largest = reduced(scores, sums, largest)
+        return Found(mask, None, *sums, *largest)
+
+    @torch.no_grad()
+    def put(self, found: Found) -> float:
         """Put a mask in place, in the same buffer; return the share of entries that it flips."""
-        mask = self.masking.mask
-        new = from_matrices(torch.as_tensor(result.mask, device=mask.device))
-        flipped = torch.count_nonzero(mask != new).item() / max(mask.numel(), 1)
-        mask.copy_(new)
-        self.prices = None if result.duals is None else (str(result.pattern), result.duals)
-        return flipped
+        masking, new = self.masking, found.mask
+        if is_sharded(new) and not is_sharded(masking.mask):
+            masking.mask = spread(masking.mask, new)  # the model was sharded after it was masked
+        flipped = float(torch.count_nonzero(local(masking.mask) != local(new)).item())
+        if is_sharded(new):
+            (flipped,), _ = reduced(new, [flipped], [])
+        local(masking.mask).copy_(local(new))
+        self.prices = found.prices
+        return flipped / max(masking.mask.numel(), 1)
+
+    def matrices(self, weight: torch.Tensor) -> torch.Tensor:
+        """View a tensor of the weight's shape as matrices (..., outputs, inputs)."""
+        return as_matrices(weight, self.plane)
+
+    def hidden(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Give the mask, eight entries a byte, and the dense weights outside of it in their order.
+
+        They are gathered from all processes, each of which must call.
+        """
+        mask, weight = whole(self.masking.mask), whole(self.weight.detach())
+        bits = np.packbits(mask.cpu().numpy(), axis=None)
+        return torch.from_numpy(bits), weight[~mask].cpu()
+
+    @torch.no_grad()
+    def restore(self, bits: torch.Tensor, outside: torch.Tensor) -> None:
+        """Put back what `hidden` gave; the weights inside of the mask stay as they are."""
+        mask, weight = self.masking.mask, self.weight
+        flat = torch.from_numpy(np.unpackbits(bits.numpy(), count=mask.numel()).astype(bool))
+        new, full = flat.view(mask.shape).to(local(mask).device), whole(weight.detach()).clone()
+        full[~new] = outside.to(full.device)
+        local(mask).copy_(local(spread(new, mask)))
+        local(weight.detach()).copy_(local(spread(full, weight)))
 
     def _scores(self, saliency: Saliency) -> torch.Tensor:
         weight = self.weight

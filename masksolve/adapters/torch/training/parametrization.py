@@ -1,7 +1,8 @@
 """A layer whose weight is dense in training and N:M in use: attaching and removing the mask.
 
-``layer.weight`` becomes ``where(mask, dense, 0)``. The dense weight stays the same Parameter, so an
-optimizer that holds it goes on; the mask is a buffer, so ``state_dict`` carries both.
+``layer.weight``, or another parameter that the layer multiplies by, becomes ``where(mask, dense, 0)``. The
+dense weight stays the same Parameter, so an optimizer that holds it goes on; the mask is a buffer, so
+``state_dict`` carries both.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from typing import Any, cast
 import torch
 from torch import nn
 from torch.nn.utils import parametrize
+
+from .sharding import is_sharded, local, spread, whole
 
 
 class MaskedWeight(nn.Module):
@@ -34,6 +37,8 @@ class MaskedWeight(nn.Module):
     """
 
     mask: torch.Tensor
+    order: tuple[str, ...] = ()
+    """Names of the layer's parameters before it had masks, so that they come back in that order."""
 
     def __init__(self, mask: torch.Tensor, *, straight_through: bool, decay: float) -> None:
         super().__init__()
@@ -43,10 +48,11 @@ class MaskedWeight(nn.Module):
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the effective weight."""
+        mask = self.mask if is_sharded(weight) else whole(self.mask)  # FSDP2 has gathered the weight
         if self.straight_through:
             apply = cast(Callable[..., torch.Tensor], _StraightThrough.apply)
-            return apply(weight, self.mask, self.decay)
-        return _masked(weight, self.mask)
+            return apply(weight, mask, self.decay)
+        return _masked(weight, mask)
 
     def right_inverse(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the dense weight that ``layer.weight = weight`` sets: all of it."""
@@ -87,22 +93,27 @@ def _masked(weight: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     return torch.where(mask, weight, 0)
 
 
-def attach(layer: nn.Module, masking: MaskedWeight) -> None:
-    """Put a mask on ``layer.weight``; copying and pickling the layer go on working."""
-    alone = not parametrize.is_parametrized(layer)
-    weight = layer.weight
+def attach(layer: nn.Module, masking: MaskedWeight, name: str = "weight") -> None:
+    """Put a mask on a parameter of a layer; copying and pickling the layer go on working."""
+    ours = not parametrize.is_parametrized(layer) or len(masked_names(layer)) == len(_lists(layer))
+    masking.order = next(
+        (_masking(layer, other).order for other in masked_names(layer)), tuple(layer._parameters)
+    )
+    weight = getattr(layer, name)
     assert isinstance(weight, nn.Parameter)
     # Registering calls set_ on what it registers, which cuts the hooks by which DistributedDataParallel
-    # learns of gradients: let it have a stand-in.
-    layer.weight = nn.Parameter(weight.detach(), requires_grad=weight.requires_grad)
-    parametrize.register_parametrization(layer, "weight", masking)
-    _held(layer).original = weight
-    if alone:
+    # learns of gradients, and which no sharded tensor can: let it have a stand-in without values.
+    stand_in = torch.empty(weight.shape, dtype=weight.dtype, device="meta")
+    setattr(layer, name, nn.Parameter(stand_in, requires_grad=weight.requires_grad))
+    parametrize.register_parametrization(layer, name, masking, unsafe=True)
+    _held(layer, name).original = weight
+    if ours:
         # torch makes a class for this layer and lets copies share it, so that removing the
         # parametrization from one would break the others; and it refuses to pickle.
         made: Any = type(layer)
         made.__deepcopy__ = _deepcopy
         made.__reduce__ = _reduce
+        made._load_from_state_dict = _load
 
 
 def finalize(model: nn.Module) -> nn.Module:
@@ -136,64 +147,121 @@ def finalize(model: nn.Module) -> nn.Module:
     >>> type(twin[0]).__name__, int(twin[0].weight.count_nonzero())
     ('Linear', 32)
     """
-    masked = [module for module in model.modules() if masking_of(module) is not None]
+    masked = [(module, name) for module in model.modules() for name in masked_names(module)]
     if not masked:
         raise ValueError("model must have masks to bake in, but no layer has one")
-    for layer in masked:
-        prune(layer)
-        detach(layer)
+    for layer, name in masked:
+        prune(layer, name)
+        detach(layer, name)
     return model
 
 
-def prune(layer: nn.Module) -> None:
+def prune(layer: nn.Module, name: str = "weight") -> None:
     """Set the dense weight to zero outside its mask."""
-    masking = masking_of(layer)
-    assert masking is not None
+    weight, mask = dense_weight(layer, name), _masking(layer, name).mask
     with torch.no_grad():
-        dense_weight(layer).masked_fill_(~masking.mask, 0)
+        local(weight).masked_fill_(~local(spread(mask, weight) if not is_sharded(mask) else mask), 0)
 
 
-def detach(layer: nn.Module) -> None:
-    """Remove the mask; ``layer.weight`` is the dense weight again, at its place among the parameters."""
-    parametrize.remove_parametrizations(layer, "weight", leave_parametrized=False)
-    others = {name: each for name, each in layer._parameters.items() if name != "weight"}
-    for name in others:
-        del layer._parameters[name]
-    layer._parameters.update(others)
+def detach(layer: nn.Module, name: str = "weight") -> None:
+    """Remove the mask; the parameter is the dense weight again, at its place among the others."""
+    order = _masking(layer, name).order
+    weight, made = dense_weight(layer, name), _made(layer, name)
+    del _lists(layer)[name]
+    delattr(made, name)  # the property that computes the effective weight
+    layer.register_parameter(name, weight)
+    if not _lists(layer):
+        del layer.parametrizations
+        layer.__class__ = _without(type(layer), made)
+    for other in order:
+        if other in layer._parameters:
+            layer._parameters[other] = layer._parameters.pop(other)
 
 
-def masking_of(layer: nn.Module) -> MaskedWeight | None:
-    """Return the mask on ``layer.weight``, or None."""
-    if not parametrize.is_parametrized(layer, "weight"):
+def _made(layer: nn.Module, name: str) -> type[nn.Module]:
+    """Give the class that torch made for a layer with parametrizations."""
+    return next(each for each in type(layer).__mro__ if name in vars(each))
+
+
+def _without(kind: type[nn.Module], made: type[nn.Module]) -> type[nn.Module]:
+    """Take a layer's class back to what it was; FSDP2 may have made one of its own on top since.
+
+    `torch.nn.utils.parametrize.remove_parametrizations` would take the wrong one of the two away.
+    """
+    base = made.__bases__[0]
+    if kind is made:
+        return base
+    bases = tuple(base if each is made else each for each in kind.__bases__)
+    own = {key: value for key, value in vars(kind).items() if key not in {"__dict__", "__weakref__"}}
+    return type(kind.__name__.replace(made.__name__, base.__name__), bases, own)
+
+
+def masked_names(layer: nn.Module) -> list[str]:
+    """Names of a layer's parameters that have a mask."""
+    return [name for name in _lists(layer) if masking_of(layer, name) is not None]
+
+
+def masking_of(layer: nn.Module, name: str = "weight") -> MaskedWeight | None:
+    """Return the mask on a parameter of a layer, or None."""
+    if not parametrize.is_parametrized(layer, name):
         return None
-    first = _held(layer)[0]
+    first = _held(layer, name)[0]
     return first if isinstance(first, MaskedWeight) else None
 
 
-def dense_weight(layer: nn.Module) -> nn.Parameter:
+def dense_weight(layer: nn.Module, name: str = "weight") -> nn.Parameter:
     """Return the Parameter under the mask, which the optimizer updates."""
-    return cast(nn.Parameter, _held(layer).original)
+    return cast(nn.Parameter, _held(layer, name).original)
 
 
-def _held(layer: nn.Module) -> parametrize.ParametrizationList:
-    lists = cast(nn.ModuleDict, layer.parametrizations)
-    return cast(parametrize.ParametrizationList, lists["weight"])
-
-
-def _split(layer: nn.Module) -> tuple[nn.Module, MaskedWeight]:
-    """Return the layer as it was without its mask, sharing everything with it; and the mask."""
-    masking = masking_of(layer)
+def _masking(layer: nn.Module, name: str) -> MaskedWeight:
+    masking = masking_of(layer, name)
     assert masking is not None
-    plain: nn.Module = object.__new__(type(layer).__bases__[0])
+    return masking
+
+
+def _lists(layer: nn.Module) -> nn.ModuleDict | dict[str, nn.Module]:
+    """Give the parametrizations of a layer, by the names of its parameters."""
+    return cast(nn.ModuleDict, layer.parametrizations) if parametrize.is_parametrized(layer) else {}
+
+
+def _held(layer: nn.Module, name: str) -> parametrize.ParametrizationList:
+    return cast(parametrize.ParametrizationList, _lists(layer)[name])
+
+
+def plain(layer: nn.Module) -> nn.Module:
+    """Return the layer as it was without its masks; parameters and buffers are shared with it."""
+    without: nn.Module = object.__new__(type(layer).__bases__[0])
     modules = {name: each for name, each in layer._modules.items() if name != "parametrizations"}
-    parameters = {"weight": dense_weight(layer), **layer._parameters}
-    plain.__dict__.update(layer.__dict__, _modules=modules, _parameters=parameters)
-    return plain, masking
+    names = masked_names(layer)
+    held = {**layer._parameters, **{name: dense_weight(layer, name) for name in names}}
+    parameters = {name: held[name] for name in (*_masking(layer, names[0]).order, *held) if name in held}
+    without.__dict__.update(layer.__dict__, _modules=modules, _parameters=parameters)
+    return without
 
 
-def _join(plain: nn.Module, masking: MaskedWeight) -> nn.Module:
-    attach(plain, masking)
-    return plain
+def _load(layer: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> None:
+    """Load a layer's state; one without masks, such as a finished checkpoint's, is taken as it is.
+
+    Its zeros become the mask, so that the layer computes what that of the checkpoint did until the next
+    refresh, and `Sparsifier.finalize` sees whether they follow the pattern.
+    """
+    for name in masked_names(layer):
+        weight = state.pop(f"{prefix}{name}", None)
+        if weight is not None:
+            state.setdefault(f"{prefix}parametrizations.{name}.original", weight)
+            state.setdefault(f"{prefix}parametrizations.{name}.0.mask", weight != 0)
+    nn.Module._load_from_state_dict(layer, state, prefix, *rest)
+
+
+def _split(layer: nn.Module) -> tuple[nn.Module, dict[str, MaskedWeight]]:
+    return plain(layer), {name: _masking(layer, name) for name in masked_names(layer)}
+
+
+def _join(layer: nn.Module, maskings: dict[str, MaskedWeight]) -> nn.Module:
+    for name, masking in maskings.items():
+        attach(layer, masking, name)
+    return layer
 
 
 def _reduce(layer: nn.Module) -> tuple[Any, ...]:

@@ -73,12 +73,25 @@ def _total(records: list[MaskRecord]) -> MaskRecord:
 
 
 class LayerReport(NamedTuple):
-    """A layer that could be pruned: its shape, the share of weights kept, and why it is dense, if so."""
+    """A weight of two axes or more.
+
+    Attributes
+    ----------
+    name : str
+    shape : tuple of int
+    density : float
+        Share of its entries that are kept.
+    skipped : str
+        Why it is dense; empty if it is not.
+    note : str
+        What else there is to know, such as that sparse kernels do not take its shape.
+    """
 
     name: str
     shape: tuple[int, ...]
     density: float
     skipped: str
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -90,7 +103,7 @@ class SparsityReport:
     title : str
         Pattern, number of steps, and when masks are refreshed.
     layers : tuple of LayerReport
-        Every Linear and convolution layer, pruned or not, in the order of the model.
+        Every weight of two axes or more, pruned or not, in the order of the model.
     totals : tuple of MaskRecord
         One a refresh.
     """
@@ -118,5 +131,6 @@ class SparsityReport:
         for layer in self.layers:
             shape = "x".join(map(str, layer.shape))
             what = f"dense: it {layer.skipped}" if layer.skipped else f"keeps {layer.density:.2%}"
+            what += f"; {layer.note}" if layer.note else ""
             lines.append(f" {layer.name:{width}s}  {shape:15s} {what}")
         return lines

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 import masksolve as ms
+from masksolve.checks import boolean
 
+from ..integrations.peft import guard_masked
 from ..layers import Choice
+from ..semi_structured import kernel_misfit
 from .masked_layer import MaskedLayer, Saliency
 from .parametrization import detach, masking_of, prune
 from .report import LayerReport, MaskRecord, SparsityReport, totals
+from .saving import SavePretrained, guard_saving
 from .schedule import Schedule, pattern_at
+from .sharding import follow, reshard, whole
 
 
 class Sparsifier:
@@ -24,7 +31,7 @@ class Sparsifier:
     ----------
     model : Module
     choices : list of Choice
-        Every layer that could be pruned, and why some are not.
+        Every weight of two axes or more, and why some are not pruned.
     pattern : Pattern
         At the end of the ramp, if there is one.
     refresh_every : int or None
@@ -61,13 +68,17 @@ class Sparsifier:
         self._closed = False
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         self._layers: list[MaskedLayer] = []
+        self._saving: list[SavePretrained] = []
         try:
             for choice in choices:
                 if not choice.skipped:
                     straight = refresh_every is not None
-                    masked = MaskedLayer(choice.name, choice.layer, straight_through=straight, decay=decay)
+                    masked = MaskedLayer(choice, straight_through=straight, decay=decay)
                     self._layers.append(masked)
+            follow(model)
             self.refresh()
+            self._saving = guard_saving(model)
+            guard_masked(model)
         except BaseException:
             self.remove()
             raise
@@ -106,24 +117,25 @@ class Sparsifier:
             it was.
         """
         self._check_open("refresh")
+        reshard(self.model)
         pattern = pattern_at(self.pattern, self._density, self.steps)
         number = self.records[-1].refresh + 1 if self.records else 0
         found = [
             layer.find(pattern, self._saliency, warm_start=self._warm_start, options=self._options)
             for layer in self._layers
         ]
-        for layer, (result, scores) in zip(self._layers, found, strict=True):
+        for layer, solved in zip(self._layers, found, strict=True):
             record = MaskRecord(
                 refresh=number,
                 step=self.steps,
                 layer=layer.name,
                 pattern=str(pattern),
                 entries=layer.weight.numel(),
-                flipped=layer.put(result),
-                scores=scores,
-                retained=result.objective / scores if scores else 1.0,
-                gap=result.gap,
-                seconds=result.stats["seconds"],
+                flipped=layer.put(solved),
+                scores=solved.scores,
+                retained=solved.objective / solved.scores if solved.scores else 1.0,
+                gap=solved.gap,
+                seconds=solved.seconds,
             )
             self.records.append(record)
 
@@ -168,10 +180,17 @@ class Sparsifier:
     def report(self) -> SparsityReport:
         """Say which layers are pruned and which are not, and how the masks changed; ``print`` it."""
         layers = []
+        gathered = {layer.name for layer in self._layers if layer.gathered}
         for choice in self.choices:
-            masking = None if choice.skipped else masking_of(choice.layer)
-            density = 1.0 if masking is None else masking.mask.float().mean().item()
-            layers.append(LayerReport(choice.name, tuple(choice.layer.weight.shape), density, choice.skipped))
+            masking = None if choice.skipped else masking_of(choice.layer, choice.parameter)
+            density = 1.0 if masking is None else whole(masking.mask).float().mean().item()
+            weight = masking.mask if masking is not None else getattr(choice.layer, choice.parameter)
+            notes = [] if choice.skipped else [kernel_misfit(choice.plane.shape(weight.shape), self.pattern)]
+            if choice.name in gathered:
+                notes.append("its shards cut through tiles, so that it is gathered for each solve")
+            note = "; ".join(filter(None, notes))
+            shape = () if is_lazy(weight) else tuple(weight.shape)
+            layers.append(LayerReport(choice.name, shape, density, choice.skipped, note))
         when = f"every {self.refresh_every} steps" if self.refresh_every and not self._frozen else "never"
         title = (
             f"'{self.pattern}' on {len(self._layers)} of {len(layers)} layers; masks refreshed {when}; "
@@ -186,14 +205,20 @@ class Sparsifier:
         self._hooks.append(optimizer.register_step_post_hook(lambda *_: self._prune()))
 
     def _prune(self) -> None:
+        reshard(self.model)
         for layer in self._layers:
-            prune(layer.layer)
+            prune(layer.layer, layer.parameter)
 
-    def finalize(self) -> nn.Module:
+    def finalize(self, *, allow_unfinished: bool = False) -> nn.Module:
         """Bake the zeros into the weights and remove every trace: a plain dense model is left.
 
         The weights are the same Parameters as before `sparsify`, with the same names and order, so
         an optimizer goes on; without masks it may fill the zeros again.
+
+        Parameters
+        ----------
+        allow_unfinished : bool
+            Whether masks may keep more than the pattern does, as in the middle of a ramp.
 
         Returns
         -------
@@ -202,28 +227,56 @@ class Sparsifier:
 
         Raises
         ------
+        PatternViolationError
+            If a mask does not follow the pattern yet, as when training ended before its ramp; nothing
+            is changed.
         RuntimeError
             If it was called before.
         """
         self._check_open("finalize")
+        if not boolean("allow_unfinished", allow_unfinished):
+            self._check_finished()
         self._prune()
         self.remove()
         return self.model
+
+    def _check_finished(self) -> None:
+        pattern = replace(self.pattern, constraint="at_most")
+        for layer in self._layers:
+            verification = ms.verify(layer.matrices(whole(layer.masking.mask)).cpu().numpy(), pattern)
+            if not verification.ok:
+                raise ms.PatternViolationError(
+                    f"the mask of layer '{layer.name}' must follow '{self.pattern}' by now, but after "
+                    f"{self.steps} steps it is of '{self.records[-1].pattern}': {verification}\n"
+                    f"Train until density= has reached the pattern and the masks were refreshed since, or "
+                    f"pass allow_unfinished=True"
+                )
 
     def remove(self) -> None:
         """Remove every trace, as `finalize`, but leave the dense weights as they are."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
+        reshard(self.model)
+        for saving in self._saving:
+            saving.remove()
         for layer in self._layers:
-            if masking_of(layer.layer) is not None:
-                detach(layer.layer)
+            if masking_of(layer.layer, layer.parameter) is not None:
+                detach(layer.layer, layer.parameter)
+        follow(self.model)
         self._closed = True
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self, *, weights: bool = False) -> dict[str, Any]:
         """Give what `load_state_dict` needs to go on bit for bit, beside the states of model and optimizer.
 
         Plain Python values and tensors, so that ``torch.load`` reads it with ``weights_only=True``.
+
+        Parameters
+        ----------
+        weights : bool
+            Whether to hold the masks, a bit an entry, and the dense weights outside of them. They are
+            needed if the model is not saved by its ``state_dict``, which holds them, but without masks,
+            as ``save_pretrained`` does.
         """
         self._check_open("state_dict")
         prices = {
@@ -231,7 +284,8 @@ class Sparsifier:
             for layer in self._layers
             if layer.prices is not None
         }
-        return {
+        held = {"weights": {layer.name: layer.hidden() for layer in self._layers}} if weights else {}
+        return held | {
             "pattern": str(self.pattern),
             "layers": [layer.name for layer in self._layers],
             "steps": self.steps,
@@ -258,6 +312,8 @@ class Sparsifier:
         self.records = [MaskRecord(*record) for record in state["records"]]
         self._set_frozen(state["frozen"])
         for layer in self._layers:
+            if "weights" in state:
+                layer.restore(*state["weights"][layer.name])
             held = state["prices"].get(layer.name)
             layer.prices = held and (held[0], ms.Prices(held[1].numpy(), held[2].numpy()))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -12,11 +12,15 @@ from torch.nn.parameter import is_lazy
 
 import masksolve as ms
 
-from ..layers import PRUNABLE, choose_layers
+from ...plane import Plane
+from ..kinds import matrices_of
+from ..layers import choose_weights
 from .masked_layer import Saliency
-from .parametrization import masking_of
+from .parametrization import dense_weight, masking_of
 from .schedule import Schedule, pattern_at
 from .sparsifier import Sparsifier
+
+_STATIC = {"layers", "skip", "dense_ends", "planes", "saliency", "backend", "workers"}
 
 
 def sparsify(
@@ -27,6 +31,7 @@ def sparsify(
     layers: Sequence[str] | None = None,
     skip: Sequence[str] = (),
     dense_ends: bool = True,
+    planes: Mapping[str, Plane] | None = None,
     saliency: Saliency | None = None,
     decay: float = 0.0,
     density: Schedule | None = None,
@@ -49,8 +54,8 @@ def sparsify(
         *Dynamic* masks: find them again from the dense weights every so many optimizer steps; the
         dense weights receive the gradient of every entry (straight-through). By default masks are
         *static*: found once, and only the entries they keep receive a gradient.
-    layers, skip, dense_ends
-        Which layers, as for `choose_layers`.
+    layers, skip, dense_ends, planes
+        Which weights, and how they are multiplied, as for `choose_weights`.
     saliency : callable, optional
         ``saliency(weight, name) -> scores``: what each entry is worth, as a tensor of the weight's
         shape; ``weight`` is the dense Parameter, with its ``grad`` if it has one. By default
@@ -102,7 +107,7 @@ def sparsify(
     pattern = ms.Pattern.parse(pattern)
     _check(refresh_every, decay, density, saliency)
     _check_model(model, layers)
-    choices = choose_layers(model, pattern, layers=layers, skip=skip, dense_ends=dense_ends)
+    choices = choose_weights(model, pattern, layers=layers, skip=skip, dense_ends=dense_ends, planes=planes)
     pattern_at(pattern, density, 0)
     return Sparsifier(
         model,
@@ -136,7 +141,8 @@ def prune_trained_model(
         It updates the model's weights.
     pattern : Pattern or str
     **options
-        ``layers``, ``skip``, ``dense_ends``, ``saliency``, ``backend`` and ``workers`` of `sparsify`.
+        ``layers``, ``skip``, ``dense_ends``, ``planes``, ``saliency``, ``backend`` and ``workers`` of
+        `sparsify`.
 
     Returns
     -------
@@ -158,7 +164,7 @@ def prune_trained_model(
     """
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise TypeError(f"optimizer must be a torch Optimizer, got {type(optimizer).__name__}")
-    unknown = options.keys() - {"layers", "skip", "dense_ends", "saliency", "backend", "workers"}
+    unknown = options.keys() - _STATIC
     if unknown:
         raise TypeError(
             f"prune_trained_model makes static masks and knows no {sorted(unknown)}; use sparsify for them"
@@ -195,19 +201,18 @@ def _check(refresh_every: object, decay: object, density: object, saliency: obje
 def _check_model(model: nn.Module, layers: Sequence[str] | None) -> None:
     if not isinstance(model, nn.Module):
         raise TypeError(f"model must be a torch Module, got {type(model).__name__}")
-    for name, module in model.named_modules():
-        if not isinstance(module, PRUNABLE):
-            continue
-        if layers is None and masking_of(module) is not None:
+    for name, module, parameter in matrices_of(model):
+        masked = masking_of(module, parameter) is not None
+        if layers is None and masked:
             raise ValueError(
                 f"model is sparsified already: layer '{name}' has a mask; call finalize() of its Sparsifier "
                 f"first, or name other layers by layers="
             )
-        for parameter in module.parameters():
-            if is_lazy(parameter):
-                raise ValueError(f"model layer '{name}' has no weight yet; run the model on one batch first")
-            if parameter.is_meta:
-                raise ValueError(
-                    f"model layer '{name}' is on the meta device and has no values; materialise it first, "
-                    f"for instance by to_empty(device=...) and load_state_dict"
-                )
+        weight = dense_weight(module, parameter) if masked else getattr(module, parameter)
+        if is_lazy(weight):
+            raise ValueError(f"model layer '{name}' has no weight yet; run the model on one batch first")
+        if weight.is_meta:
+            raise ValueError(
+                f"model layer '{name}' is on the meta device and has no values; materialise it first, "
+                f"for instance by to_empty(device=...) and load_state_dict"
+            )

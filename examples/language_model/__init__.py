@@ -1,0 +1,1 @@
+"""Perplexity of a small pretrained language model, pruned without training."""

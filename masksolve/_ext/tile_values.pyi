@@ -1,0 +1,19 @@
+import numpy as np
+import numpy.typing as npt
+
+Float32Array = npt.NDArray[np.float32]
+
+def max_plus(held: Float32Array, freed: Float32Array, sums: Float32Array) -> None: ...
+def held_table(
+    weights: Float32Array,
+    n: int,
+    sets: npt.NDArray[np.uint8],
+    centers: npt.NDArray[np.int32],
+    values: Float32Array,
+) -> None: ...
+def listed_table(
+    weights: Float32Array,
+    sets: npt.NDArray[np.uint8],
+    masks: npt.NDArray[np.int32],
+    values: Float32Array,
+) -> None: ...

@@ -1,0 +1,18 @@
+"""masksolve for JAX: masks of weights, of trees of parameters, and sparse training beside optax."""
+
+from ..plane import Plane
+from .kinds import Choice, choose
+from .masks import apply, mask, mask_tree
+from .training import Sparsifier, SparsifyState, sparsify
+
+__all__ = [
+    "Choice",
+    "Plane",
+    "Sparsifier",
+    "SparsifyState",
+    "apply",
+    "choose",
+    "mask",
+    "mask_tree",
+    "sparsify",
+]

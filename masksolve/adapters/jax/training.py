@@ -1,0 +1,329 @@
+"""Sparse training as the last transformation of an optax chain."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import masksolve as ms
+from masksolve.checks import integer, number
+
+from ..plane import Plane
+from .kinds import Choice, Where, choose, path_of
+from .masks import apply
+
+Density = Callable[[int], float]
+"""From the number of steps to the share of weights that are kept."""
+
+_SMALL_M = 4
+"""Up to this m a solve from prices is no faster than one without (measured on 2:4-T)."""
+_ROUNDING = 1e-9
+
+
+class SparsifyState(NamedTuple):
+    """State of the transformation: a pytree of arrays, saved with the optimizer's.
+
+    Attributes
+    ----------
+    step : array of int32
+        Steps so far.
+    masks : pytree of bool arrays
+        Structure of the parameters; a single True for what is not masked.
+    prices : dict from str to (rows, columns)
+        Dual prices of each masked leaf, from which its next solve starts.
+    priced : array of int32
+        The n that they are for; 0 if there are none.
+    """
+
+    step: jax.Array
+    masks: Any
+    prices: dict[str, tuple[jax.Array, jax.Array]]
+    priced: jax.Array
+
+
+@dataclass(frozen=True)
+class Sparsifier:
+    """What `sparsify` returns: a gradient transformation, and what a training needs beside it."""
+
+    pattern: ms.Pattern
+    refresh_every: int | None
+    decay: float
+    density: Density | None
+    where: Where | None
+    planes: Mapping[str, Plane] | None
+    warm_start: bool
+    options: Mapping[str, Any]
+
+    def init(self, params: Any) -> SparsifyState:
+        """Find the first masks."""
+        double = {path_of(keys) for keys, leaf in jax.tree.flatten_with_path(params)[0] if _is_double(leaf)}
+        prices = {
+            choice.path: (jnp.zeros(shape, float if choice.path in double else jnp.float32),) * 2
+            for choice in self._chosen(params)
+            if (shape := self._price_shape(choice)) is not None
+        }
+        zero = jnp.zeros((), jnp.int32)
+        return self._refreshed(params, SparsifyState(zero, None, prices, zero))
+
+    def update(self, updates: Any, state: SparsifyState, params: Any = None) -> tuple[Any, SparsifyState]:
+        """Pass the updates on; count the step, and find masks of the parameters after it if they are due.
+
+        Raises
+        ------
+        ValueError
+            Without ``params``.
+        """
+        if params is None:
+            raise ValueError("params must be given to update(), as optax.adamw asks for them too")
+        state = state._replace(step=state.step + 1)
+        if self.refresh_every is None:
+            return updates, state
+        moved = jax.tree.map(lambda p, u: jnp.asarray(p + u).astype(jnp.asarray(p).dtype), params, updates)
+        due = state.step % self.refresh_every == 0
+        return updates, jax.lax.cond(due, self._refreshed, lambda _, state: state, moved, state)
+
+    def effective(self, params: Any, state: Any) -> Any:
+        """Give the parameters that the model computes with; differentiate the loss through it.
+
+        Dense parameters receive the gradient of every entry (straight-through), plus ``decay`` times
+        their value outside the masks; with static masks, that of the kept entries.
+
+        Parameters
+        ----------
+        params : pytree of arrays
+        state : SparsifyState, or an optimizer's state that holds one
+
+        Returns
+        -------
+        pytree of arrays
+        """
+        masks = _state_in(state).masks
+        if self.refresh_every is None:
+            return apply(params, masks)
+        through = partial(_straight_through, self.decay)
+        return jax.tree.map(lambda p, kept: p if jnp.ndim(kept) == 0 else through(p, kept), params, masks)
+
+    def finalize(self, params: Any, state: Any, *, allow_unfinished: bool = False) -> Any:
+        """Bake the masks in.
+
+        Raises
+        ------
+        PatternViolationError
+            If a mask does not follow the pattern yet, as when training ended before its ramp.
+        """
+        masks = _state_in(state).masks
+        kept = {path_of(keys): each for keys, each in jax.tree.flatten_with_path(masks)[0]}
+        pattern = replace(self.pattern, constraint="at_most")
+        for choice in self._chosen(params):
+            assert choice.plane is not None
+            verification = ms.verify(np.asarray(choice.plane.matrices(kept[choice.path])), pattern)
+            if not verification.ok and not allow_unfinished:
+                raise ms.PatternViolationError(
+                    f"the mask of '{choice.path}' must follow '{self.pattern}' by now, but has "
+                    f"{verification}\nTrain until density= has reached the pattern and the masks were "
+                    f"refreshed since, or pass allow_unfinished=True"
+                )
+        return apply(params, masks)
+
+    def choices(self, params: Any) -> list[Choice]:
+        """List every leaf of two axes or more: masked, or why not."""
+        return choose(params, self.pattern, where=self.where, planes=self.planes)
+
+    def _chosen(self, params: Any) -> list[Choice]:
+        choices = self.choices(params)
+        chosen = [choice for choice in choices if not choice.skipped]
+        if not chosen:
+            listed = "; ".join(f"'{choice.path}' {choice.skipped}" for choice in choices[:5])
+            raise ValueError(
+                f"params must have a leaf to mask to '{self.pattern}': {listed or 'none has two axes'}"
+            )
+        return chosen
+
+    def _price_shape(self, choice: Choice) -> tuple[int, int] | None:
+        """Shape of the prices of either side; None where a solve does not start from any."""
+        assert choice.plane is not None
+        *batch, rows, columns = choice.plane.shape(choice.shape)
+        m = self.pattern.m
+        if not (self.warm_start and self.refresh_every and self.pattern.transposable and m > _SMALL_M):
+            return None
+        if rows % m or columns % m:
+            return None
+        return math.prod(batch) * (rows // m) * (columns // m), m
+
+    def _refreshed(self, params: Any, state: SparsifyState) -> SparsifyState:
+        chosen = self._chosen(params)
+        leaves = {path_of(keys): leaf for keys, leaf in jax.tree.flatten_with_path(params)[0]}
+        matrices = {c.path: c.plane.matrices(leaves[c.path]) for c in chosen if c.plane is not None}
+        shapes = {path: _like(each, bool) for path, each in matrices.items()}
+        same = jax.tree.map(_like, (state.prices, state.priced))
+        values = (jax.lax.stop_gradient(matrices), state.step, state.prices, state.priced)
+        masks, prices, priced = jax.pure_callback(self._solve, (shapes, *same), *values)
+        found = {c.path: c.plane.weight(masks[c.path], c.shape) for c in chosen if c.plane is not None}
+        tree = jax.tree.map_with_path(lambda keys, _: found.get(path_of(keys), jnp.ones((), bool)), params)
+        return SparsifyState(state.step, tree, prices, priced)
+
+    def _solve(self, matrices: Any, step: Any, prices: Any, priced: Any) -> tuple[Any, Any, Any]:
+        """Find the masks of all leaves, on the host."""
+        pattern, masks, after = self._pattern_at(int(step)), {}, {}
+        for path, w in matrices.items():
+            warm = path in prices and int(priced) == pattern.n
+            try:
+                result = ms.solve(
+                    np.asarray(w),
+                    pattern,
+                    score="magnitude",
+                    duals=path in prices,
+                    tiles=False,
+                    warm_start=ms.Prices(*map(np.asarray, prices[path])) if warm else None,
+                    **self.options,
+                )
+            except (TypeError, ValueError) as error:
+                error.add_note(f"in the leaf '{path}' of params")
+                raise
+            masks[path] = np.asarray(result.mask)
+            if path in prices:
+                assert result.duals is not None
+                pairs = zip(result.duals, prices[path], strict=True)
+                after[path] = tuple(np.asarray(each, like.dtype) for each, like in pairs)
+        return masks, after, np.asarray(pattern.n, np.int32)
+
+    def _pattern_at(self, step: int) -> ms.Pattern:
+        if self.density is None:
+            return self.pattern
+        share = number("density(step)", self.density(step), least=0, most=1)
+        return replace(self.pattern, n=max(self.pattern.n, math.ceil(self.pattern.m * share - _ROUNDING)))
+
+
+def sparsify(
+    pattern: ms.Pattern | str,
+    *,
+    refresh_every: int | None = None,
+    decay: float = 0.0,
+    density: Density | None = None,
+    where: Where | None = None,
+    planes: Mapping[str, Plane] | None = None,
+    warm_start: bool = True,
+    backend: str = "auto",
+    workers: int = 1,
+) -> Sparsifier:
+    """Train with optimal N:M masks: a gradient transformation, to be the last of an ``optax.chain``.
+
+    It leaves the updates alone and keeps masks in its state. The loss is computed from
+    ``sparsifier.effective(params, state)``. Works eagerly and inside ``jit``, where masks are found on the
+    host by a callback when they are due. The state is a pytree: saved and loaded with the optimizer's,
+    a resumed training goes on bit for bit.
+
+    Parameters
+    ----------
+    pattern : Pattern or str
+        One-directional patterns run along an axis of the kernel as Flax has it, (inputs, outputs):
+        ``"2:4 axis=-2"`` groups inputs.
+    refresh_every : int, optional
+        *Dynamic* masks: find them again every so many steps; gradients pass straight through. By default
+        masks are *static*: found once, and only the entries that they keep are trained.
+    decay : float
+        Weight decay of the entries outside a dynamic mask, in their gradient (SR-STE).
+    density : callable, optional
+        From the number of steps to the share of weights kept, such as
+        `masksolve.adapters.torch.CubicRamp`; masks follow n:m with the least n that reaches it, never
+        below the pattern's. Called on the host.
+    where, planes
+        Which leaves, and their axes, as for `mask_tree`; leaves that do not fit are left alone, which
+        ``sparsifier.choices(params)`` tells.
+    warm_start : bool
+        Start each solve at the last prices where it helps (transposable patterns, m above 4).
+    backend, workers
+        As for `masksolve.solve`.
+
+    Returns
+    -------
+    Sparsifier
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not what it should be.
+
+    References
+    ----------
+    Zhou et al. Learning N:M Fine-grained Structured Sparse Neural Networks From Scratch. ICLR 2021
+    (SR-STE).
+
+    Examples
+    --------
+    >>> params = {"kernel": jnp.sin(jnp.arange(64.0)).reshape(8, 8)}
+    >>> sparsifier = sparsify("2:4-T", refresh_every=2)
+    >>> state = sparsifier.init(params)
+    >>> loss = lambda params: jnp.sum(sparsifier.effective(params, state)["kernel"] ** 2)
+    >>> gradient = jax.grad(loss)(params)
+    >>> updates, state = sparsifier.update(jax.tree.map(lambda g: -0.1 * g, gradient), state, params)
+    >>> int(state.step), int(state.masks["kernel"].sum())
+    (1, 32)
+    """
+    pattern = ms.Pattern.parse(pattern)
+    if refresh_every is not None:
+        integer("refresh_every", refresh_every, least=1)
+    number("decay", decay, least=0)
+    for name, value in (("density", density), ("where", where)):
+        if value is not None and not callable(value):
+            raise TypeError(f"{name} must be callable, got {value!r}")
+    if refresh_every is None and (decay or density is not None):
+        raise ValueError("decay= and density= work on dynamic masks only; give refresh_every= too")
+    if pattern.axis not in (-1, -2):
+        raise ValueError(f"pattern axis must be -1 (outputs) or -2 (inputs) for a kernel, got {pattern.axis}")
+    return Sparsifier(
+        pattern=pattern,
+        refresh_every=refresh_every,
+        decay=float(decay),
+        density=density,
+        where=where,
+        planes=planes,
+        warm_start=warm_start,
+        options={"backend": backend, "workers": workers},
+    )
+
+
+def _is_double(leaf: Any) -> bool:
+    """Whether prices are float64, as those of float64 scores are."""
+    return bool(jnp.result_type(leaf) == jnp.float64)
+
+
+def _like(array: Any, dtype: Any = None) -> Any:
+    """Describe an array to a callback."""
+    describe: Callable[..., Any] = jax.ShapeDtypeStruct
+    return describe(array.shape, dtype or array.dtype)
+
+
+def _state_in(state: Any) -> SparsifyState:
+    """Find the one state of ours in that of a chain."""
+    parts = jax.tree.leaves(state, is_leaf=lambda each: isinstance(each, SparsifyState))
+    ours = [each for each in parts if isinstance(each, SparsifyState)]
+    if len(ours) != 1:
+        raise ValueError(f"state must hold one SparsifyState, got {len(ours)}")
+    return ours[0]
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _straight_through(decay: float, weight: jax.Array, kept: jax.Array) -> jax.Array:
+    return jnp.where(kept, weight, 0)
+
+
+def _forward(decay: float, weight: jax.Array, kept: jax.Array) -> tuple[jax.Array, Any]:
+    return jnp.where(kept, weight, 0), (weight, kept) if decay else None
+
+
+def _backward(decay: float, saved: Any, gradient: jax.Array) -> tuple[jax.Array, None]:
+    if decay:
+        weight, kept = saved
+        gradient = gradient + jnp.asarray(decay, weight.dtype) * jnp.where(kept, 0, weight)
+    return gradient, None
+
+
+_straight_through.defvjp(_forward, _backward)

@@ -1,0 +1,1 @@
+"""Sparse training inside of others' training loops: one module for each library, which imports it."""

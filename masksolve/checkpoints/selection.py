@@ -1,0 +1,206 @@
+"""Which tensors are pruned, under which pattern, and why the others are not."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from ..errors import CheckpointError
+from ..pattern import Pattern
+from .entries import WIDTHS, Entry
+from .roles import inputs_come_first, is_expert_stack, role_of
+
+Axes = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A line of a recipe: the pattern (None: leave dense) of tensors whose name matches a glob."""
+
+    glob: str
+    pattern: Pattern | None
+    axes: Axes | None = None
+
+
+@dataclass(frozen=True)
+class Treatment:
+    """How a tensor is pruned.
+
+    Attributes
+    ----------
+    pattern : Pattern
+    order : tuple of int
+        Axes of the tensor in an order that ends with the rows and columns of its matrices.
+    """
+
+    pattern: Pattern
+    order: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The choice of tensors.
+
+    Attributes
+    ----------
+    pattern : Pattern or None
+        For tensors that no rule matches; None: those stay dense.
+    rules : tuple of Rule
+        The first that matches counts.
+    include, exclude : tuple of str
+        Globs on tensor names; an empty ``include`` admits every name, ``exclude`` wins.
+    axes : (int, int) or None
+        Row and column axis of tensors with more than two axes, the others being a batch. None: only
+        stacks of experts are pruned among those, on their last two axes.
+    config : mapping
+        The model's ``config.json``.
+    """
+
+    pattern: Pattern | None
+    rules: tuple[Rule, ...] = ()
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    axes: Axes | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that decides about tensors, as JSON can hold it."""
+        return {
+            "pattern": None if self.pattern is None else str(self.pattern),
+            "recipe": [[rule.glob, str(rule.pattern or "dense"), rule.axes] for rule in self.rules],
+            "include": list(self.include),
+            "exclude": list(self.exclude),
+            "axes": None if self.axes is None else list(self.axes),
+        }
+
+    def treat(self, entry: Entry, *, named: bool = True) -> Treatment | str:
+        """Say how a tensor is pruned, or why it is left alone.
+
+        Parameters
+        ----------
+        entry : Entry
+        named : bool
+            Whether the name is the tensor's own. The only tensor of a ``.npy`` file is called after
+            the file, which says nothing about what it is for.
+        """
+        rule = next((rule for rule in self.rules if fnmatchcase(entry.name, rule.glob)), None)
+        pattern = self._chosen(entry.name, rule)
+        if isinstance(pattern, str):
+            return pattern
+        if entry.dtype not in WIDTHS:
+            lost = " (bfloat16? NumPy files lose its name)" if entry.dtype == "|V2" else ""
+            return f"dtype {entry.dtype}{lost} is not float8, float16, bfloat16, float32 or float64"
+        count = len(entry.shape)
+        if count < 2:
+            return f"{count} axes" if count != 1 else "1 axis"
+        role = role_of(entry.name) if named else None
+        globs = (*self.include, *(() if rule is None else (rule.glob,)))
+        if role is not None and not any(
+            role_of(glob) == role and fnmatchcase(entry.name, glob) for glob in globs
+        ):
+            return role
+        axes = (rule.axes if rule is not None else None) or self.axes
+        return _lay(entry, pattern, axes, self.config)
+
+    def _chosen(self, name: str, rule: Rule | None) -> Pattern | str:
+        """Give the pattern that options and recipe choose for a name, or why they choose none."""
+        if self.include and not _matches(name, self.include):
+            return "not included"
+        if _matches(name, self.exclude):
+            return "excluded"
+        pattern = self.pattern if rule is None else rule.pattern
+        if pattern is None:
+            return "no line of the recipe matches" if rule is None else "dense in the recipe"
+        return pattern
+
+
+def _lay(entry: Entry, pattern: Pattern, axes: Axes | None, config: Mapping[str, Any]) -> Treatment | str:
+    """Lay a pattern on the matrices of a tensor, or say why it does not fit."""
+    count = len(entry.shape)
+    if count == 2:
+        axes = (0, 1)
+    elif axes is None and count == 3 and is_expert_stack(entry.name):
+        axes = (1, 2)
+    if axes is None:
+        return f"{count} axes (see --axes)"
+    row, column = axes
+    if not (-count <= row < count and -count <= column < count and (row - column) % count):
+        return f"has no two axes {row},{column}"
+    matrix = (row % count, column % count)
+    order = (*(axis for axis in range(count) if axis not in matrix), *matrix)
+    if not pattern.transposable and pattern.axis == -1 and inputs_come_first(entry.name, config):
+        pattern = Pattern(
+            pattern.n, pattern.m, constraint=pattern.constraint, remainder=pattern.remainder, axis=-2
+        )
+    misfit = _misfit(pattern, tuple(entry.shape[axis] for axis in order))
+    return Treatment(pattern, order) if misfit is None else misfit
+
+
+def _misfit(pattern: Pattern, shape: tuple[int, ...]) -> str | None:
+    if not -len(shape) <= pattern.axis < len(shape):
+        return f"has no axis {pattern.axis}"
+    grouped = shape[-2:] if pattern.transposable else (shape[pattern.axis],)
+    odd = [extent for extent in grouped if extent % pattern.m]
+    if odd and pattern.remainder == "error":
+        return f"{odd[0]} is not a multiple of {pattern.m}"
+    return None
+
+
+def read_recipe(recipe: Path | Mapping[str, Any]) -> tuple[Rule, ...]:
+    """Read rules: a table of patterns by glob, from a mapping or a TOML file.
+
+    The table ``[patterns]`` of the file is read from top to bottom, and the first glob that matches a
+    tensor's name counts. A value is a pattern, ``"dense"``, or a table with ``pattern`` and ``axes``.
+
+    Raises
+    ------
+    CheckpointError
+        If the file cannot be read as TOML or holds anything else.
+
+    Examples
+    --------
+    >>> [str(rule.pattern) for rule in read_recipe({"*.mlp.*": "4:8-T", "*": "dense"})]
+    ['4:8-T', 'None']
+    """
+    if isinstance(recipe, Mapping):
+        return tuple(_rule("recipe", glob, value) for glob, value in recipe.items())
+    try:
+        table = tomllib.loads(recipe.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CheckpointError(f"recipe '{recipe}': {error.strerror or error}") from error
+    except ValueError as error:
+        raise CheckpointError(f"recipe '{recipe}' must be TOML: {error}") from error
+    if set(table) != {"patterns"} or not isinstance(table["patterns"], dict):
+        raise CheckpointError(
+            f"recipe '{recipe}' must hold one table [patterns] with lines such as '\"*.mlp.*\" = \"4:8-T\"', "
+            f"got {', '.join(table) or 'nothing'}"
+        )
+    return tuple(_rule(f"recipe '{recipe}'", glob, value) for glob, value in table["patterns"].items())
+
+
+def _rule(where: str, glob: str, value: object) -> Rule:
+    table = value if isinstance(value, Mapping) else {"pattern": value}
+    axes: Any = table.get("axes")
+    if set(table) - {"pattern", "axes"} or not (axes is None or _are_axes(axes)):
+        raise CheckpointError(
+            f"{where}: {glob!r} must be a pattern, 'dense', or a table such as "
+            f"{{pattern = '2:4', axes = [0, 1]}}; got {value!r}"
+        )
+    pattern = table.get("pattern")
+    try:
+        parsed = None if pattern == "dense" else Pattern.parse(pattern)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"{where}: {glob!r}: {error}") from error
+    return Rule(glob, parsed, None if axes is None else (axes[0], axes[1]))
+
+
+def _are_axes(axes: object) -> bool:
+    return isinstance(axes, list | tuple) and len(axes) == 2 and all(type(axis) is int for axis in axes)
+
+
+def _matches(name: str, globs: tuple[str, ...]) -> bool:
+    return any(fnmatchcase(name, glob) for glob in globs)

@@ -1,0 +1,10 @@
+// The engine in float64 for any processor of the architecture that is compiled for.
+#include "drivers/engine_common.hpp"
+#define MASKSOLVE_ISA baseline
+#define MASKSOLVE_VECTOR_BYTES 16
+#include "drivers/engine.hpp"
+namespace masksolve {
+namespace baseline {
+void solve_in_double(const Job& job, Outcome& outcome) { solve_as<double>(job, outcome); }
+}  // namespace baseline
+}  // namespace masksolve

@@ -1,0 +1,243 @@
+// Certificates of one-directional groups.
+//
+// A group whose kept entries are not below its price and whose dropped ones are not above it has no violation
+// (at most n: if it keeps fewer, its price must also be 0). These are comparisons, so nothing is rounded, and
+// groups need not be told apart: what a segment keeps is added up in one go. Only if a comparison fails are
+// its groups looked at one by one.
+#pragma once
+
+#include "arrays/staging.hpp"
+#include "certificate/ledger.hpp"
+#include "certificate/tile_proof.hpp"
+#include "vectors/widen.hpp"
+
+namespace masksolve {
+namespace MASKSOLVE_ISA {
+
+template <typename T>
+class GroupCertifier {
+public:
+    explicit GroupCertifier(const Job& job)
+        : job_(job),
+          columns_(job.groups_in_columns),
+          square_(Staging<T>::squares_later(job)),
+          singly_(job.tile_objective.data != nullptr || job.tile_bound.data != nullptr),
+          rounding_(1, job.width) {}
+
+    // `count` groups with their prices. `Width`: the groups' length as a constant, or 0.
+    template <int Width>
+    void certify(const Window<T>& window, int count, const T* prices, Verdicts& verdicts) {
+        const int width = Width ? Width : job_.width;
+        bool right = columns_ ? count_in_columns(window, count, width, prices, verdicts)
+                              : count_in_rows<Width>(window, count, prices, verdicts);
+        if (!singly_ && right) {
+            if (!columns_) spread<Width>(prices, count);
+            const double magnitude = square_    ? run<false, true>(window, count, width, prices, verdicts)
+                                     : !signed_ ? run<false, false>(window, count, width, prices, verdicts)
+                                                : run<true, false>(window, count, width, prices, verdicts);
+            if (verdicts.summed) {
+                // Each lane adds up a 16th of the entries.
+                const double depth = segment_entries / lanes + lanes;
+                verdicts.slack_sum = depth * unit_roundoff * magnitude;
+                return;
+            }
+        }
+        for (int g = 0; g < count; ++g) look_at(window, g, prices[g], verdicts);
+    }
+
+private:
+    static constexpr int lanes = 16;
+    using I = Integer<T>;
+    using Row = Pack<T, lanes>;
+    using Flags = Pack<I, lanes>;
+    using Wide = Pack<double, lanes>;
+    using WideFlags = Pack<std::int64_t, lanes>;
+
+    const Job& job_;
+    bool columns_, square_, singly_, signed_ = false;
+    Rounding rounding_;
+    alignas(64) T spread_[segment_entries + longest_side];  // the price of each entry
+    unsigned char held_[most_segment_tiles];
+
+    struct Sums {
+        Wide sum, size;
+        Row worst;  // the largest amount by which an entry is on the wrong side of its price
+        Wide wide_worst;
+        Flags signs;
+    };
+
+    // Whether all groups keep what they should, and those that keep fewer than n have the price 0.
+    bool judge_counts(int count, const T* prices, bool stray, Verdicts& verdicts) const {
+        bool feasible = !stray, slack = false;
+        for (int g = 0; g < count; ++g) feasible &= held_[g] >= job_.row_least && held_[g] <= job_.row_most;
+        if (job_.row_least < job_.row_most)
+            for (int g = 0; g < count; ++g)
+                slack |= prices[g] < 0 || (held_[g] < job_.row_most && prices[g] != 0);
+        verdicts.feasible &= feasible;
+        return !slack;
+    }
+
+    bool count_in_columns(const Window<T>& window, int count, int width, const T* prices,
+                          Verdicts& verdicts) {
+        unsigned char seen = 0;
+        std::memset(held_, 0, sizeof held_);
+        for (int j = 0; j < width; ++j) {
+            const char* mask = window.mask + j * window.mask_across;
+            for (int g = 0; g < count; ++g) {
+                held_[g] = static_cast<unsigned char>(held_[g] + mask[g]);
+                seen |= static_cast<unsigned char>(mask[g]);
+            }
+        }
+        return judge_counts(count, prices, seen > 1, verdicts);
+    }
+
+    template <int Width>
+    bool count_in_rows(const Window<T>& window, int count, const T* prices, Verdicts& verdicts) {
+        bool stray = false;
+        if constexpr (Width == 4) {
+            std::uint32_t seen = 0;
+            for (int g = 0; g < count; ++g) {
+                std::uint32_t word;
+                std::memcpy(&word, window.mask + 4 * g, sizeof word);
+                seen |= word;
+                held_[g] = static_cast<unsigned char>(word * 0x01010101u >> 24);
+            }
+            stray = (seen & ~0x01010101u) != 0;
+        } else if constexpr (Width == 8) {
+            std::uint64_t seen = 0;
+            for (int g = 0; g < count; ++g) {
+                std::uint64_t word;
+                std::memcpy(&word, window.mask + 8 * g, sizeof word);
+                seen |= word;
+                held_[g] = static_cast<unsigned char>(word * 0x0101010101010101u >> 56);
+            }
+            stray = (seen & ~0x0101010101010101u) != 0;
+        } else {
+            unsigned char seen = 0;
+            for (int g = 0; g < count; ++g) {
+                int held = 0;
+                for (int j = 0; j < job_.width; ++j) {
+                    held += window.mask[g * job_.width + j];
+                    seen |= static_cast<unsigned char>(window.mask[g * job_.width + j]);
+                }
+                held_[g] = static_cast<unsigned char>(held);
+            }
+            stray = seen > 1;
+        }
+        return judge_counts(count, prices, stray, verdicts);
+    }
+
+    template <int Width>
+    void spread(const T* prices, int count) {
+        const int width = Width ? Width : job_.width;
+        for (int g = 0; g < count; ++g)
+            for (int j = 0; j < width; ++j) spread_[g * width + j] = prices[g];
+    }
+
+    // Adds up what is kept and returns the sum of its magnitudes; `summed`: whether all entries are where
+    // they should be.
+    template <bool Signed, bool square>
+    __attribute__((noinline)) double run(const Window<T>& window, int count, int width, const T* prices,
+                                         Verdicts& verdicts) {
+        Sums sums{};
+        sums.worst = Row::all(T{0});
+        sums.wide_worst = sums.sum = sums.size = Wide::all(0.0);
+        sums.signs = Flags::all(I{0});
+        if (columns_) {
+            for (int j = 0; j < width; ++j)
+                add_run<Signed, square>(reinterpret_cast<const T*>(window.scores + j * window.across), prices,
+                                        window.mask + j * window.mask_across, count, sums);
+        } else {
+            add_run<Signed, square>(window.row(0, 0), spread_, window.mask, count * width, sums);
+        }
+        if (!Signed && !square && (sums.signs < Flags::all(I{0})).bits() != 0) {
+            signed_ = true;
+            return run<true, false>(window, count, width, prices, verdicts);
+        }
+        verdicts.summed = square ? (sums.wide_worst > Wide::all(0.0)).bits() == 0
+                                 : (sums.worst > Row::all(T{0})).bits() == 0;
+        verdicts.objective_sum = total(sums.sum);
+        return Signed ? total(sums.size) : verdicts.objective_sum;
+    }
+
+    template <bool Signed, bool square>
+    static inline __attribute__((always_inline)) void add_run(const T* scores, const T* prices,
+                                                              const char* mask, int count, Sums& total) {
+        Sums sums = total;  // in registers: mask bytes could alias the caller's
+        int k = 0;
+        for (; k + lanes <= count; k += lanes) add<Signed, square>(scores + k, prices + k, mask + k, sums);
+        if (k < count) {
+            T last_scores[lanes] = {}, last_prices[lanes] = {};
+            char last_mask[lanes] = {};
+            std::memcpy(last_scores, scores + k, (count - k) * sizeof(T));
+            std::memcpy(last_prices, prices + k, (count - k) * sizeof(T));
+            std::memcpy(last_mask, mask + k, count - k);
+            add<Signed, square>(last_scores, last_prices, last_mask, sums);
+        }
+        total = sums;
+    }
+
+    template <bool Signed, bool square>
+    static inline __attribute__((always_inline)) void add(const T* scores, const T* prices, const char* mask,
+                                                          Sums& sums) {
+        const Row score = Row::load(scores), price = Row::load(prices);
+        const Flags chosen = Flags::all(I{0}) - Flags::convert(mask);
+        const Row kept = bits_and(score, chosen);
+        if constexpr (square) {
+            const Wide wide = widened(score), wide_kept = widened(kept);
+            const WideFlags wide_chosen = WideFlags::all(std::int64_t{0}) - WideFlags::convert(mask);
+            const WideFlags sign = WideFlags::all(std::numeric_limits<std::int64_t>::min());
+            sums.wide_worst =
+                most(sums.wide_worst, bits_xor(wide * wide - widened(price), wide_chosen & sign));
+            sums.sum = sums.sum + wide_kept * wide_kept;
+        } else {
+            const Flags sign = Flags::all(std::numeric_limits<I>::min());
+            sums.worst = most(sums.worst, bits_xor(score - price, chosen & sign));
+            const Wide worth = widened(kept);
+            sums.sum = sums.sum + worth;
+            if constexpr (Signed)
+                sums.size =
+                    sums.size + bits_and_not(worth, WideFlags::all(std::numeric_limits<std::int64_t>::min()));
+            else sums.signs = sums.signs | as_flags(kept);
+        }
+    }
+
+    static inline __attribute__((always_inline)) Flags as_flags(const Row& row) {
+        Flags flags;
+        for (int k = 0; k < Row::K; ++k) flags.part[k] = (typename Flags::V)row.part[k];
+        return flags;
+    }
+
+    static double total(const Wide& sum) {
+        double lane[lanes];
+        sum.store(lane);
+        for (int apart = lanes / 2; apart > 0; apart /= 2)
+            for (int l = 0; l < apart; ++l) lane[l] += lane[l + apart];
+        return lane[0];
+    }
+
+    void look_at(const Window<T>& window, int g, double price, Verdicts& verdicts) const {
+        double objective = 0, magnitude = 0, violation = 0;
+        for (int j = 0; j < job_.width; ++j) {
+            double score = *reinterpret_cast<const T*>(window.scores + g * window.step + j * window.across);
+            if (square_) score *= score;
+            const bool kept = window.mask[g * window.mask_step + j * window.mask_across] != 0;
+            if (kept) {
+                objective += score;
+                magnitude += std::abs(score);
+            }
+            const double wrong = kept ? price - score : score - price;
+            if (wrong > 0) violation += wrong;
+        }
+        violation += line_violation(price, held_[g], job_.row_bounds());
+        // Where no entry is on the wrong side of its price, none is in exact arithmetic.
+        if (violation > 0) violation += rounding_.rows * std::abs(price);
+        verdicts.objective[g] = objective;
+        verdicts.violation[g] = violation;
+        verdicts.scale[g] = magnitude;
+        verdicts.slack[g] = violation + rounding_.sums * (magnitude + violation);
+    }
+};
+
+}  // namespace MASKSOLVE_ISA
+}  // namespace masksolve

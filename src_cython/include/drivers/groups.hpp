@@ -1,0 +1,57 @@
+// One-directional groups, one a lane.
+#pragma once
+
+#include "certificate/groups.hpp"
+#include "drivers/segments.hpp"
+#include "kernels/groups.hpp"
+
+namespace masksolve {
+namespace MASKSOLVE_ISA {
+
+template <typename T, int P, int Width>
+class GroupRun {
+public:
+    GroupRun(const Job& job, Outcome&)
+        : job_(job),
+          squared_(Staging<T>::squares_later(job)),
+          kernel_(job.row_bounds(), job.width, job.groups_in_columns, squared_),
+          certifier_(job) {}
+
+    void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window, Verdicts& verdicts) {
+        alignas(64) T prices[most_segment_tiles];
+        for (int g = 0; g < count; g += Kernel::L) {
+            const int here = std::min(Kernel::L, count - g);
+            fetch_ahead(job_, strip, k + g, here);
+            kernel_.solve(window, g, here, prices + g);
+        }
+        if (squared_)
+            for (int g = 0; g < count; ++g) prices[g] = square_below(prices[g]);
+        if (job_.rows.data != nullptr) write_prices(strip, k, count, prices);
+        certifier_.template certify<Width>(window, count, prices, verdicts);
+    }
+
+private:
+    using Kernel = GroupKernel<T, P, Width>;
+
+    const Job& job_;
+    bool squared_;
+    Kernel kernel_;
+    GroupCertifier<T> certifier_;
+
+    // The largest T that is not above the price's square: kept scores are not below it, and dropped ones are
+    // not above it unless their squares differ by less than T tells apart.
+    static T square_below(T price) {
+        const double square = static_cast<double>(price) * price;
+        const T nearest = static_cast<T>(square);
+        return nearest > square ? std::nextafter(nearest, T{0}) : nearest;
+    }
+
+    void write_prices(const Strip& strip, std::ptrdiff_t k, int count, const T* prices) const {
+        if (strip.rows.step == sizeof(T)) std::memcpy(strip.rows[k], prices, count * sizeof(T));
+        else
+            for (int g = 0; g < count; ++g) *reinterpret_cast<T*>(strip.rows[k + g]) = prices[g];
+    }
+};
+
+}  // namespace MASKSOLVE_ISA
+}  // namespace masksolve

@@ -1,0 +1,129 @@
+// Whole tiles of side 5 to 64, one after the other through the vector kernel.
+#pragma once
+
+#include "certificate/large_tiles.hpp"
+#include "drivers/segments.hpp"
+#include "kernels/groups.hpp"
+#include "kernels/large_tiles.hpp"
+
+namespace masksolve {
+namespace MASKSOLVE_ISA {
+
+// Rounds of the dual warm start: more of them leave fewer paths to search; these balance the two.
+constexpr int cold_rounds = 3, warm_rounds = 1;
+
+template <typename T, int P>
+class LargeTileRun {
+public:
+    LargeTileRun(const Job& job, Outcome& outcome)
+        : job_(job),
+          outcome_(outcome),
+          m_(job.width),
+          at_most_(job.row_least == 0),
+          square_(Staging<T>::squares_later(job)),
+          kernel_(job.width, job.row_most),
+          certifier_(job) {}
+
+    void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window, Verdicts& verdicts) {
+        for (int t = 0; t < count; ++t) {
+            fetch_ahead(job_, strip, k + t, 1);
+            load(window, t);
+            const bool warm = job_.start_columns.data != nullptr && read_start(strip.start_columns[k + t]);
+            kernel_.solve(warm ? warm_rounds : cold_rounds, warm);
+            write_mask(window, t);
+            store_prices(job_.rows, strip.rows[k + t], m_, kernel_.u);
+            store_prices(job_.columns, strip.columns[k + t], m_, kernel_.v);
+            certifier_.certify(window, t, kernel_.u, kernel_.v, verdicts);
+        }
+        outcome_.augmentations += kernel_.augmentations;
+        outcome_.steps += kernel_.steps;
+        kernel_.augmentations = kernel_.steps = 0;
+    }
+
+private:
+    const Job& job_;
+    Outcome& outcome_;
+    int m_;
+    bool at_most_, square_;
+    TileKernel<T, P> kernel_;
+    LargeTileCertifier<T, P> certifier_;
+
+    // The tile's scores; rows and columns beyond m are left alone. Where a line may keep fewer than n,
+    // negative scores count as 0, and are dropped in the end: their magnitude shall not round the other
+    // scores away.
+    void load(const Window<T>& window, int tile) {
+        for (int i = 0; i < m_; ++i) {
+            T* to = kernel_.s[i];
+            const T* from = window.row(tile, i);
+            if (m_ == P) std::memcpy(to, from, P * sizeof(T));
+            else std::memcpy(to, from, m_ * sizeof(T));
+            if (square_)
+                for (int j = 0; j < m_; ++j) to[j] *= to[j];
+            if (at_most_)
+                for (int j = 0; j < m_; ++j) to[j] = to[j] > 0 ? to[j] : T{0};
+        }
+    }
+
+    // False, and nothing of use in v, if a price is so far off the scores that rounding would drown them.
+    bool read_start(const char* from) {
+        T largest = 0;
+        for (int i = 0; i < m_; ++i)
+            for (int j = 0; j < m_; ++j) largest = std::max(largest, std::abs(kernel_.s[i][j]));
+        const std::ptrdiff_t stride = job_.start_columns.strides[job_.start_columns.ndim - 1];
+        bool useful = true;
+        for (int j = 0; j < m_; ++j, from += stride) {
+            const double price = read_price(from, job_.start_is_double);
+            useful &= std::abs(price) <= 16 * static_cast<double>(largest);
+            kernel_.v[j] = static_cast<T>(price);
+        }
+        return useful;
+    }
+
+    void write_mask(Window<T>& window, int tile) {
+        std::uint64_t kept[P];
+        for (int i = 0; i < m_; ++i) kept[i] = kernel_.kept(i);
+        if (at_most_) {
+            if (!kernel_.make_prices_non_negative()) shrink(kept);
+            for (int i = 0; i < m_; ++i) {
+                const T* scores = window.row(tile, i);
+                std::uint64_t positive = 0;
+                for (int j = 0; j < m_; ++j)
+                    positive |= static_cast<std::uint64_t>(square_ || !(scores[j] < 0)) << j;
+                kept[i] &= positive;
+            }
+        }
+        for (int i = 0; i < m_; ++i) write_row(window.mask_row(tile, i), kept[i]);
+    }
+
+    void write_row(char* to, std::uint64_t bits) const {
+        int j = 0;
+        if (m_ == P)
+            for (; j < P; j += 8) std::memcpy(to + j, &mask_bytes[bits >> j & 255], 8);
+        for (; j + 8 <= m_; j += 8) std::memcpy(to + j, &mask_bytes[bits >> j & 255], 8);
+        for (; j < m_; ++j) to[j] = bits >> j & 1;
+    }
+
+    // Replaces the mask and the prices by those of the best mask that keeps at most n.
+    __attribute__((noinline)) void shrink(std::uint64_t* kept) {
+        FlowTile<double> tile;
+        tile.height = tile.width = m_;
+        tile.rows = job_.row_bounds();
+        tile.columns = job_.column_bounds();
+        for (int i = 0; i < m_; ++i) {
+            for (int j = 0; j < m_; ++j) tile.scores[i][j] = kernel_.s[i][j];
+            tile.u[i] = kernel_.u[i];
+            tile.v[i] = kernel_.v[i];
+            tile.kept[i] = kept[i];
+            tile.keep[i] = tile.drop[i] = 0;
+        }
+        shrink_tile(tile, outcome_);
+        for (int i = 0; i < m_; ++i) {
+            kept[i] = tile.kept[i];
+            kernel_.u[i] = static_cast<T>(tile.u[i]);
+            kernel_.v[i] = static_cast<T>(tile.v[i]);
+        }
+    }
+};
+
+}  // namespace MASKSOLVE_ISA
+}  // namespace masksolve

@@ -1,0 +1,153 @@
+"""What may move in networks of every topology, and that outputs stay what they were."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("scipy")
+
+import masksolve as ms  # noqa: E402
+from masksolve.adapters import torch as mt  # noqa: E402
+
+spec = importlib.util.spec_from_file_location("permuting_nets", Path(__file__).with_name("nets.py"))
+assert spec is not None
+assert spec.loader is not None
+nets = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(nets)
+
+pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+FREE: dict[str, set[tuple[int, str]]] = {
+    # How many channels move, and on which axis of which weight they lie first.
+    "resnet": {
+        (16, "0.weight[0]"), (16, "4.conv1.weight[0]"), (32, "5.conv1.weight[0]"), (32, "5.conv2.weight[0]"),
+        (32, "6.conv1.weight[0]"),
+    },
+    "mobilenet": {
+        (16, "0.weight[0]"), (32, "3.body.0.weight[0]"), (8, "4.down.weight[0]"), (32, "5.body.0.weight[0]"),
+        (32, "6.weight[0]"),
+    },
+    "forked": {(16, "first.weight[0]"), (16, "left.weight[0]"), (8, "right.weight[0]")},
+    "gated": {(16, "up.weight[0]")},
+    "treated-differently": {(16, "up.weight[0]")},
+    "used-twice": {(16, "first.weight[0]")},
+    "sibling": set(),
+    "grouped": {(8, "first.weight[0]"), (8, "grouped.weight[0]")},
+    "multiplied": {(8, "first.weight[0]")},
+    "attending": {(8, "qkv.weight[0]")},
+    "sequence": {(16, "first.weight[0]"), (16, "third.weight[0]")},
+    "sorted": set(),
+}  # fmt: skip
+
+
+def build(name: str) -> tuple[Any, Any]:
+    torch.manual_seed(0)
+    model, example = nets.NETWORKS[name]()
+    with torch.no_grad():
+        for tensor in [*model.parameters(), *model.buffers()]:
+            if tensor.ndim == 1 and tensor.is_floating_point() and len(tensor) != 16:
+                tensor.uniform_(0.5, 2)  # norms that treat every channel differently
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return model, example
+
+
+@pytest.mark.parametrize("name", nets.NETWORKS)
+@pytest.mark.parametrize("pattern", ["2:4-T", "1:2", "2:4 axis=-2"])
+def test_outputs_stay_and_more_is_kept(name: str, pattern: str) -> None:
+    model, example = build(name)
+    names = {id(each): key for key, each in model.named_parameters()}
+    model.eval()
+    expected = model(example).detach()
+    report = mt.permute(model, example, pattern, dense_ends=False)
+    torch.testing.assert_close(model(example), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+    assert not report.refused, "the graph's analysis alone should get it right"
+    assert report.objective >= report.before
+    assert names == {id(each): key for key, each in model.named_parameters()}, (
+        "parameters keep their identity"
+    )
+    if pattern == "2:4-T":
+        found = {(each.channels, each.name.split(", ")[0]) for each in report.dimensions}
+        assert found == FREE[name]
+        assert (report.objective > report.before) == bool(FREE[name])
+
+
+def test_report_agrees_with_the_weights() -> None:
+    model, example = build("forked")
+    report = mt.permute(model, example, "2:4-T", dense_ends=False)
+    weights = [layer.weight.detach().abs().numpy() for layer in model.children()]
+    kept = sum(ms.solve(each, "2:4-T").objective for each in weights)
+    assert report.objective == pytest.approx(kept, rel=1e-6)
+    assert report.total == pytest.approx(sum(float(each.sum()) for each in weights), rel=1e-6)
+    assert "channels: first.weight[0]" in str(report)
+    order = report.orders["first.weight", 0]
+    assert sorted(order.tolist()) == list(range(16))
+
+
+def test_what_is_held_is_named_with_its_operation() -> None:
+    model, example = build("sorted")
+    report = mt.permute(model, example, "2:4-T", dense_ends=False)
+    held = {(each.parameter, each.axis): each.reason for each in report.held}
+    assert held["first.weight", 0].startswith("cumsum")
+    assert held["last.weight", 0] == "the model's output"
+
+
+def test_a_model_whose_outputs_change_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    from masksolve.adapters.torch.permuting import values
+
+    # Break the analysis: let cat forget which half its channels came from.
+    monkeypatch.setattr(values, "counted", lambda atoms, value: value)
+    model, example = build("treated-differently")
+    saved = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    report = mt.permute(model, example, "2:4-T", dense_ends=False)
+    assert report.refused
+    assert not report.dimensions
+    assert all(torch.equal(saved[key], tensor) for key, tensor in model.state_dict().items())
+
+
+def test_an_exception_leaves_the_model_as_it_was() -> None:
+    model, example = build("forked")
+    saved = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    model.train()
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        mt.permute(model, example, "2:4-T", dense_ends=False, progress=stop)
+    assert model.training
+    assert all(torch.equal(saved[key], tensor) for key, tensor in model.state_dict().items())
+
+
+def test_scores_of_the_user_decide() -> None:
+    model, example = build("gated")
+    scores = {"up": torch.zeros(32, 8), "down": torch.ones(8, 16)}
+    report = mt.permute(model, example, "2:4-T", dense_ends=False, scores=scores)
+    assert report.total == 128
+    assert report.objective == report.before == 64
+    with pytest.raises(ValueError, match=r"scores\['up'\] must have the weight's shape"):
+        mt.permute(model, example, "2:4-T", dense_ends=False, scores={"up": torch.ones(2, 2)})
+
+
+def test_float64_is_held_to_its_own_tolerance() -> None:
+    model, example = build("forked")
+    report = mt.permute(model.double(), example.double(), "2:4-T", dense_ends=False)
+    assert report.error < 1e-13
+    assert report.dimensions
+
+
+def test_the_same_seed_gives_the_same_model() -> None:
+    orders = []
+    for _ in range(2):
+        model, example = build("resnet")
+        orders.append(mt.permute(model, example, "2:4-T", dense_ends=False, seed=3).orders)
+    assert orders[0].keys() == orders[1].keys()
+    assert all(np.array_equal(orders[0][key], orders[1][key]) for key in orders[0])

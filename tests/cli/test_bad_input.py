@@ -1,0 +1,197 @@
+"""What ``masksolve prune`` and ``verify`` refuse, and that nothing is left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import pytest
+from weight_files import GOOD, fail, gaussian, npy_bytes, npz_bytes, run, safetensors_bytes
+
+from masksolve.checkpoints import work
+
+GOOD_SAFETENSORS = safetensors_bytes(
+    {"w": {"dtype": "F32", "shape": [8, 8], "data_offsets": [0, 256]}}, bytes(256)
+)
+WITH_NAN = gaussian(8, 8)
+WITH_NAN[1, 2] = np.nan
+BAD_FILES = [
+    ("empty.npy", b"", "whole .npy file"),
+    ("empty.npz", b"", "whole .npz file"),
+    ("empty.safetensors", b"", "whole .safetensors file.*empty"),
+    ("truncated.npy", GOOD[:-5], "whole .npy file"),
+    ("header.npy", GOOD[:20], "whole .npy file"),
+    ("longer.npy", GOOD + b"x", "after the end"),
+    ("truncated.npz", npz_bytes(w=GOOD)[:-40], "whole .npz file"),
+    ("member.npz", npz_bytes(w=GOOD[:-5]), "whole .npz file"),
+    ("sum.npz", npz_bytes(w=GOOD).replace(GOOD, GOOD[:-4] + b"abcd", 1), "whole .npz file"),
+    ("foreign.npz", npz_bytes(w=GOOD).replace(b"w.npy", b"w.txt"), "not an array"),
+    ("truncated.safetensors", GOOD_SAFETENSORS[:-5], "whole .safetensors file"),
+    ("header.safetensors", GOOD_SAFETENSORS[:20], "whole .safetensors file"),
+    ("mislabelled.npy", npz_bytes(w=GOOD), "whole .npy file"),
+    ("mislabelled.npz", GOOD, "whole .npz file"),
+    ("mislabelled.safetensors", GOOD, "whole .safetensors file"),
+    ("text.npy", b"1 2 3\n", "whole .npy file"),
+    ("objects.npy", npy_bytes(np.array([{}, 1], dtype=object)), "without pickled objects"),
+    ("objects.npz", npz_bytes(w=npy_bytes(np.array([{}, 1], dtype=object))), "without pickled objects"),
+    ("bare.npy", b"\x80\x04}\x94.", "without pickled objects"),
+    ("huge.npy", GOOD.replace(b"(8, 8)", b"(9**9,9**9)"[:6]), "whole .npy file"),
+    ("nan.npy", npy_bytes(WITH_NAN), r"tensor 'nan'.*finite.*nan at index \[1, 2\]"),
+    ("nan.npz", npz_bytes(fine=GOOD, layer=npy_bytes(WITH_NAN)), r"tensor 'layer'.*finite.*nan"),
+    (
+        "nan.safetensors",
+        safetensors_bytes(
+            {"q": {"dtype": "F32", "shape": [8, 8], "data_offsets": [0, 256]}}, WITH_NAN.tobytes()
+        ),
+        r"tensor 'q'.*finite.*nan",
+    ),
+    ("infinite.npy", npy_bytes(np.full((8, 8), -np.inf, np.float32)), "tensor 'infinite'.*finite.*inf"),
+    (
+        "weights.gguf",
+        GOOD,
+        r"must end in one of .npy, .npz, .safetensors, .pt, .pth, .bin; got suffix '.gguf'",
+    ),
+    ("weights", GOOD, "must end in one of"),
+    ("complex.npy", npy_bytes(np.ones((8, 8), complex)), "'complex': dtype complex128"),
+    ("text_array.npy", npy_bytes(np.array([["a", "b"]] * 2)), "dtype <U1"),
+    ("dates.npy", npy_bytes(np.zeros((8, 8), "M8[s]")), "dtype datetime64"),
+    ("integers.npy", npy_bytes(np.ones((8, 8), int)), "dtype int64 is not float8, float16"),
+    ("brain.npy", npy_bytes(gaussian(8, 8, dtype=ml_dtypes.bfloat16)), "bfloat16"),
+    ("vector.npy", npy_bytes(gaussian(8)), "1 axis"),
+    ("scalar.npy", npy_bytes(np.float32(1)), "0 axes"),
+    ("odd.npy", npy_bytes(gaussian(8, 9)), "9 is not a multiple of 4"),
+    ("batch.npy", npy_bytes(gaussian(2, 8, 8)), r"3 axes \(see --axes\)"),
+    ("nothing.npz", npz_bytes(), "none at all"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BAD_FILES, ids=[case[0] for case in BAD_FILES])
+def test_bad_files(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    source = tmp_path / name
+    source.write_bytes(content)
+    target = tmp_path / "out" / name
+    target.parent.mkdir()
+    line = fail("prune", source, "-o", target, "--pattern", "2:4-T")
+    assert re.search(message, line), line
+    assert source.read_bytes() == content
+    assert list(target.parent.iterdir()) == []
+    line = fail("prune", source, "-o", source, "--pattern", "2:4-T", "--force")
+    assert re.search(message, line), line
+    assert source.read_bytes() == content
+    assert list(tmp_path.iterdir()) == [target.parent, source] or sorted(os.listdir(tmp_path)) == sorted(
+        ["out", name]
+    )
+    if "nan" not in message and "inf" not in message:
+        assert re.search(message, fail("verify", source, "--pattern", "2:4-T"))
+
+
+BAD_ARGUMENTS = [
+    (["--pattern", "8:4"], "n must be between 1 and m=4"),
+    (["--pattern", "0:4"], "n must be between 1 and m=4"),
+    (["--pattern", "1:0"], "m must be between"),
+    (["--pattern", "2:128"], "m must be between 1 and 64"),
+    (["--pattern", "2/4"], "pattern must look like.*got '2/4'"),
+    (["--pattern", "4:8-T axis=0"], "axis belongs to one-directional"),
+    (["--pattern", "2:4 axis=3"], "has no axis 3"),
+    (["--pattern", "2:4", "--backend", "magic"], "backend must be one of.*got 'magic'"),
+    (["--pattern", "2:4", "--workers", "0"], "workers must be at least 1"),
+    (["--pattern", "2:4", "--option", "speed=9"], "has no option 'speed'"),
+    (["--pattern", "2:4", "--option", "speed"], "--option must be NAME=VALUE"),
+    (["--pattern", "2:4", "--option", "keep=true"], "--option must be NAME=VALUE"),
+    (["--pattern", "2:4", "--include", "x*"], "'w': not included"),
+    (["--pattern", "2:4", "--axes", "1"], "--axes must be two axis numbers"),
+    (["--pattern", "2:4", "--axes", "1,1"], "--axes must be two different axes"),
+]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"), BAD_ARGUMENTS, ids=[" ".join(case[0]) for case in BAD_ARGUMENTS]
+)
+def test_bad_arguments(tmp_path: Path, arguments: list[str], message: str) -> None:
+    (tmp_path / "w.npy").write_bytes(GOOD)
+    line = fail("prune", tmp_path / "w.npy", "-o", tmp_path / "out.npy", *arguments)
+    assert re.search(message, line), line
+    assert os.listdir(tmp_path) == ["w.npy"]
+
+
+def test_bad_axes(tmp_path: Path) -> None:
+    np.save(tmp_path / "w.npy", gaussian(2, 8, 8))
+    bad = (("0,3", "no two axes 0,3"), ("2,-1", "no two axes 2,-1"), ("0,1", "2 is not a multiple of 4"))
+    for axes, message in bad:
+        line = fail(
+            "prune", tmp_path / "w.npy", "-o", tmp_path / "o.npy", "--pattern", "2:4-T", "--axes", axes
+        )
+        assert message in line
+
+
+def test_missing_input(tmp_path: Path) -> None:
+    for suffix in ("npy", "npz", "safetensors"):
+        missing = tmp_path / f"no.{suffix}"
+        assert "No such file" in fail("prune", missing, "-o", tmp_path / f"out.{suffix}", "--pattern", "2:4")
+        assert "No such file" in fail("verify", missing, "--pattern", "2:4")
+        (tmp_path / f"folder.{suffix}").mkdir()
+        assert "regular file" in fail("verify", tmp_path / f"folder.{suffix}", "--pattern", "2:4")
+    assert not [name for name in os.listdir(tmp_path) if not name.startswith("folder")]
+
+
+def test_bad_output(tmp_path: Path) -> None:
+    source = tmp_path / "w.npy"
+    source.write_bytes(GOOD)
+    (tmp_path / "folder.npy").mkdir()
+    os.mkfifo(tmp_path / "pipe.npy")
+    for target, message in (
+        (tmp_path / "missing" / "out.npy", "cannot be written: No such file or directory"),
+        (source / "out.npy", "cannot be written: Not a directory"),
+        (tmp_path / "folder.npy", "regular file"),
+        (tmp_path / "pipe.npy", "regular file"),
+        (tmp_path / "out.npz", "must end in .npy"),
+    ):
+        assert message in fail("prune", source, "-o", target, "--pattern", "2:4")
+    assert sorted(os.listdir(tmp_path)) == ["folder.npy", "pipe.npy", "w.npy"]
+    assert source.read_bytes() == GOOD
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind the superuser")
+def test_output_without_permission(tmp_path: Path) -> None:
+    (tmp_path / "w.npy").write_bytes(GOOD)
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    assert "Permission denied" in fail(
+        "prune", tmp_path / "w.npy", "-o", locked / "o.npy", "--pattern", "2:4"
+    )
+    target = tmp_path / "out.npy"
+    target.write_bytes(b"old")
+    target.chmod(0o400)
+    assert "read-only" in fail("prune", tmp_path / "w.npy", "-o", target, "--pattern", "2:4")
+
+
+def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The write fails at the very end; the old output survives and no temporary stays."""
+    (tmp_path / "w.npy").write_bytes(GOOD)
+    (tmp_path / "out.npy").write_bytes(b"old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    assert "No space left" in fail(
+        "prune", tmp_path / "w.npy", "-o", tmp_path / "out.npy", "--pattern", "2:4"
+    )
+    assert sorted(os.listdir(tmp_path)) == ["out.npy", "w.npy"]
+    assert (tmp_path / "out.npy").read_bytes() == b"old"
+
+
+def test_an_interrupt_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "w.npy").write_bytes(GOOD)
+
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(work, "solve", interrupt)
+    result = run("prune", tmp_path / "w.npy", "-o", tmp_path / "w.npy", "--pattern", "2:4", "--force")
+    assert result.exit_code == 1
+    assert os.listdir(tmp_path) == ["w.npy"]
+    assert (tmp_path / "w.npy").read_bytes() == GOOD

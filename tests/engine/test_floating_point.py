@@ -1,0 +1,67 @@
+"""The engine computes as IEEE 754 has it, whatever mode another library has left the processor in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from engine_tiles import RUNNING, solve
+
+from masksolve._ext.floating_point import Default
+
+TINY = np.float32(1e-40)
+
+
+def product(a: np.float32, b: np.float32) -> float:
+    return float((np.full(64, a) * np.full(64, b))[0])
+
+
+@pytest.fixture
+def flushing() -> Iterator[None]:
+    """Flush denormal numbers to zero, as PyTorch offers to, for the length of a test."""
+    torch = pytest.importorskip("torch")
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush denormal numbers")
+    yield
+    torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+@pytest.mark.parametrize("pattern", ["2:4-T", "4:8-T", "2:4", "4:8-T at_most", "4:4-T"])
+def test_flushing_changes_nothing(flushing: object, pattern: str, dtype: type[np.floating[Any]]) -> None:
+    scale = 2e-6 if dtype == np.float16 else 1e-40
+    with Default():
+        scores = (scale * np.abs(np.random.default_rng(0).standard_normal((64, 64)))).astype(dtype)
+        wide = scores.astype(np.float64)
+        best, _ = solve(wide, pattern)
+    for instruction_set in RUNNING:
+        answer, block = solve(scores, pattern, "value", instruction_set)
+        with Default():
+            assert block.scores[block.mask].astype(np.float64).sum() == pytest.approx(
+                best.objective, rel=1e-6
+            )
+            assert answer.objective == pytest.approx(best.objective, rel=1e-6)
+
+
+def test_the_context_is_left_as_it_was_entered(flushing: object) -> None:
+    assert product(TINY, np.float32(0.5)) == 0
+    with Default():
+        assert product(TINY, np.float32(0.5)) > 0
+        with Default():
+            assert product(TINY, np.float32(0.5)) > 0
+        assert product(TINY, np.float32(0.5)) > 0
+    assert product(TINY, np.float32(0.5)) == 0
+
+
+def test_the_context_is_left_after_an_error(flushing: object) -> None:
+    with pytest.raises(ZeroDivisionError), Default():
+        raise ZeroDivisionError
+    assert product(TINY, np.float32(0.5)) == 0
+
+
+def test_the_context_does_nothing_to_default_arithmetic() -> None:
+    with Default():
+        assert product(TINY, np.float32(0.5)) > 0
+    assert product(TINY, np.float32(0.5)) > 0

@@ -1,0 +1,168 @@
+"""What a newcomer writes first, and what the error says to do instead."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import masksolve as ms
+
+TILE = np.ones((8, 8))
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2:4T", "2:4-T"),
+        ("2:4t", "2:4-T"),
+        ("4:8t", "4:8-T"),
+        ("4:8-t", "4:8-T"),
+        ("4:8 transposable", "4:8-T"),
+        ("4:2", "2:4"),
+        ("8:4-T pad", "4:8-T pad"),
+        ("2/4", "2:4"),
+        ("2 of 4", "2:4"),
+        ("2:4 ", "2:4"),
+        ("4:8-T at-most", "4:8-T at_most"),
+        ("4:8-T at most pad", "4:8-T at_most pad"),
+        ("2:4 padd axis=0", "2:4 pad axis=0"),
+    ],
+)
+@pytest.mark.parametrize("read", [ms.Pattern, ms.Pattern.parse, lambda text: ms.solve(TILE, text)])
+def test_patterns(read, text: str, meant: str) -> None:
+    with pytest.raises(ValueError, match="did you mean") as caught:
+        read(text)
+    assert str(caught.value).endswith(f"; did you mean {meant!r}?")
+    ms.Pattern(meant)
+
+
+@pytest.mark.parametrize("text", ["", "sparse", "2:4 x", "0:4x", "2:4 pad pad", "2:4-X", "²:4", "2:4 axis=x"])
+def test_no_guess_where_nothing_is_near(text: str) -> None:
+    with pytest.raises(ValueError, match="pattern must look like") as caught:
+        ms.Pattern(text)
+    assert "did you mean" not in str(caught.value)
+
+
+def test_a_pattern_by_one_string_or_pair() -> None:
+    assert ms.Pattern("2:4-T") == ms.Pattern.parse("2:4-T") == ms.Pattern(2, 4, transposable=True)
+    assert hash(ms.Pattern("2:4-T")) == hash(ms.Pattern(2, 4, transposable=True))
+    assert ms.Pattern.parse((2, 4)) == ms.Pattern(2, 4)
+    assert ms.solve(TILE, (4, 8), backend="highs").pattern == ms.verify(TILE, (4, 8)).pattern
+    with pytest.raises(TypeError, match=r"takes no other argument; write them in the text '2:4'"):
+        ms.Pattern("2:4", transposable=True)
+    with pytest.raises(ValueError, match=r"got n=4; to keep 2 of 4, write n=2, m=4"):
+        ms.Pattern(4, 2)
+    with pytest.raises(TypeError, match=r"m must be an integer, got None"):
+        ms.Pattern(4)
+
+
+def test_names_of_backends_options_and_choices() -> None:
+    with pytest.raises(ValueError, match=r"got 'gredy'; did you mean 'greedy'\?"):
+        ms.solve(TILE, "4:8", backend="gredy")
+    with pytest.raises(TypeError, match=r"no option 'bakend'.*did you mean 'backend'\?"):
+        ms.solve(TILE, "4:8", bakend="greedy")
+    with pytest.raises(TypeError, match=r"no option 'scores_'.*did you mean 'score'\?"):
+        ms.solve(TILE, "4:8", scores_="magnitude")
+    with pytest.raises(TypeError, match=r"no option 'itertions'.*did you mean 'iterations'\?"):
+        ms.solve(TILE, "4:8-T", backend="entropic", itertions=3)
+    with pytest.raises(ValueError, match=r"score must be one of .*; did you mean 'magnitude'\?"):
+        ms.solve(TILE, "4:8", score="magntude")
+    with pytest.raises(ValueError, match=r"constraint must be one of .*; did you mean 'at_most'\?"):
+        ms.Pattern(2, 4, constraint="atmost")
+
+
+class Table:
+    """What tables of pandas and polars have in common."""
+
+    def to_numpy(self) -> np.ndarray:
+        return TILE
+
+
+class Module:
+    """What modules of torch are known by."""
+
+    def state_dict(self) -> dict:
+        return {}
+
+
+@pytest.mark.parametrize(
+    ("value", "remedy"),
+    [
+        ("weights.npy", r"got str; read the file first, with numpy.load"),
+        (Path("weights.npy"), r"Path; read the file first, with numpy.load"),
+        (Table(), r"got Table; pass its to_numpy\(\)"),
+        (Module(), r"got Module; pass the weight of a layer"),
+        (ms.solve(TILE, "4:8", backend="highs"), r"got MaskResult; pass its mask"),
+        ({"w": TILE}, r"got dict; convert it with numpy.asarray"),
+    ],
+)
+def test_what_is_no_array(value: object, remedy: str) -> None:
+    with pytest.raises(TypeError, match=f"^scores must be an array .*{remedy}"):
+        ms.solve(value, "4:8")
+    with pytest.raises(TypeError, match=f"^mask must be an array .*{remedy}"):
+        ms.verify(value, "4:8")
+
+
+def weights(shape: tuple[int, ...] = (64, 64), dtype: str = "float32", offset: float = 0.0) -> np.ndarray:
+    return ((np.random.default_rng(0).standard_normal(shape) + offset) * 50).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "int8", "int32"])
+@pytest.mark.parametrize("shape", [(64, 64), (4096,), (3, 3, 8, 16), (2, 2, 2, 2, 2, 2, 8)])
+def test_raw_weights_are_noticed(dtype: str, shape: tuple[int, ...]) -> None:
+    with pytest.warns(
+        ms.SignedScoresWarning, match=r"look like raw weights: \d+% .*score='magnitude'"
+    ) as caught:
+        result = ms.solve(weights(shape, dtype), "2:4")
+    assert len(caught) == 1
+    assert caught[0].filename == __file__  # it points at the caller
+    assert abs(result.stats["negative_share"] - 0.5) <= 0.1
+
+
+def test_layout_in_memory_does_not_matter() -> None:
+    for view in (weights().T, weights((64, 128))[:, ::2], weights()[::-1], np.asfortranarray(weights())):
+        with pytest.warns(ms.SignedScoresWarning):
+            ms.solve(view, "2:4")
+
+
+@pytest.mark.parametrize(
+    "scores",
+    [
+        abs(weights()),
+        -abs(weights()),
+        weights(offset=1.0),
+        weights(dtype="uint8"),
+        weights() > 0,
+        weights((4, 8)),
+        np.zeros((0, 4)),
+        np.zeros((64, 64)),
+    ],
+    ids=["positive", "negative", "shifted", "unsigned", "bool", "small", "empty", "zero"],
+)
+def test_other_scores_are_not(scores: np.ndarray) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "negative_share" not in ms.solve(scores, "2:4").stats
+
+
+@pytest.mark.parametrize("score", ["magnitude", "square"])
+def test_who_says_what_weights_are_worth_is_not_warned(score: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "negative_share" not in ms.solve(weights(), "2:4", backend="enumerate", score=score).stats
+
+
+def test_the_warning_can_be_silenced() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ms.SignedScoresWarning)
+        assert 0.4 < ms.solve(weights(), "2:4").stats["negative_share"] < 0.6
+
+
+def test_completion_shows_public_names_only() -> None:
+    assert sorted(dir(ms)) == sorted(ms.__all__)
+    for internal in ("solve_", "find_spec", "checks", "certifying", "execution", "annotations"):
+        assert internal not in dir(ms)
