@@ -245,13 +245,14 @@ def _ordinary(dtype: str, score: Score, size: int) -> float:
 
 def dtype_name(array: Any) -> str:
     """Name of an array's dtype, the same in every framework."""
-    return _name_of(array.dtype)
+    dtype = array.dtype
+    return _numpy_name(dtype) if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[2]
 
 
 @functools.cache
-def _name_of(dtype: Any) -> str:
+def _numpy_name(dtype: np.dtype[Any]) -> str:
     """Name a dtype; kept, since making up a name takes as long as laying out a small array."""
-    return dtype.name if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[2]
+    return dtype.name
 
 
 def is_real(dtype: str) -> bool:

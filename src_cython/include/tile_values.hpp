@@ -94,10 +94,12 @@ inline void listed_table(const float* weights, ptrdiff_t tiles, int m, const uin
                 for (int lane = 0; lane < lanes; ++lane) total[lane] += sum[lane];
             }
             float* here = &best[size_t(mask[0] * lanes)];
-            for (int lane = 0; lane < lanes; ++lane) here[lane] = total[lane] > here[lane] ? total[lane] : here[lane];
+            for (int lane = 0; lane < lanes; ++lane)
+                here[lane] = total[lane] > here[lane] ? total[lane] : here[lane];
         }
         for (int lane = 0; lane < filled; ++lane)
-            for (int k = 0; k < count; ++k) values[(tile + lane) * count + k] = best[size_t(k * lanes + lane)];
+            for (int k = 0; k < count; ++k)
+                values[(tile + lane) * count + k] = best[size_t(k * lanes + lane)];
     }
 }
 
@@ -249,7 +251,8 @@ inline void held_table(const float* weights, ptrdiff_t tiles, int n, int m, cons
     here.m = m, here.held = m - 1;
     for (ptrdiff_t tile = 0; tile < tiles; ++tile, values += count) {
         for (int q = 0; q < m - 1; ++q)
-            std::copy(weights + (tile * (m - 1) + q) * m, weights + (tile * (m - 1) + q + 1) * m, here.weights[q]);
+            std::copy(weights + (tile * (m - 1) + q) * m, weights + (tile * (m - 1) + q + 1) * m,
+                      here.weights[q]);
         bool valid = false;
         unsigned last = 0;
         for (int center = 0; center < count; ++center) {
