@@ -36,7 +36,7 @@ PATTERNS: dict[str, Case] = {
         r"remainder must be one of 'error', 'pad', 'dense'; got 'crop'",
     ),
     "remainder-type": (pattern(2, 4, remainder=["pad"]), TypeError, r"remainder must be .* got \['pad'\]"),
-    "type": (solve(TILE, (2, 4)), TypeError, r"pattern must be a Pattern or a string .*, got tuple"),
+    "type": (solve(TILE, {2, 4}), TypeError, r"pattern must be a Pattern or a string .*, got set"),
     "number": (solve(TILE, 2.4), TypeError, r"pattern must be a Pattern or a string .*, got float"),
     "bytes": (solve(TILE, b"2:4"), TypeError, r"pattern must be a Pattern or a string .*, got bytes"),
     "text-n-above-m": (solve(TILE, "5:4-T"), ValueError, r"n must be between 1 and m=4 .*, got n=5"),

@@ -77,7 +77,7 @@ def test_grouping_can_be_undone(case: tuple[Pattern, tuple[int, ...]]) -> None:
 def test_the_axes_of_the_grid_are_a_permutation(case: tuple[Pattern, tuple[int, ...]]) -> None:
     pattern, shape = case
     tiling = tiling_of(pattern, shape)
-    assert sorted(tiling.grid_axes()) == list(range(len(tiling.grid)))
+    assert sorted(tiling.grid_axes) == list(range(len(tiling.grid)))
 
 
 @given(laid_patterns())

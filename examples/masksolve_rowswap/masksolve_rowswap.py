@@ -8,8 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from masksolve import Pattern
-from masksolve.backends.base import ChunkBackend
-from masksolve.layout import Chunk
+from masksolve.backends.base import Chunk, ChunkBackend
 from masksolve.types import BoolArray
 
 

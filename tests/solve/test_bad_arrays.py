@@ -151,9 +151,6 @@ SHAPES: dict[str, Case] = {
 }
 
 MASKS: dict[str, Case] = {
-    "integers": (verify(np.eye(4, dtype=int)), TypeError, r"mask must be boolean .*, got dtype int64"),
-    "floats": (verify(np.eye(4)), TypeError, r"mask must be boolean .*, got dtype float64"),
-    "list-of-integers": (verify([[1, 0]], "1:2"), TypeError, r"mask must be boolean .*, got dtype int"),
     "masked": (verify(np.ma.array(ONE)), TypeError, r"mask must be a plain array, got a masked array"),
     "scalar": (verify(True), TypeError, r"mask must be an array or nested lists, got bool"),
     "ragged": (verify([[True], [True, False]]), ValueError, r"mask must be rectangular"),
