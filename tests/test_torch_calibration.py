@@ -257,7 +257,7 @@ def test_infinities_that_arise_in_the_model():
     model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
     with torch.no_grad():
         model[0].bias.fill_(torch.inf)
-    with pytest.raises(ValueError, match="batch 0: the model gives one of its layers .*: x must be finite"):
+    with pytest.raises(ValueError, match=r"batch 0: the model gives one of its layers .*: x must be finite"):
         layer_statistics(model, Calibration(torch.ones(2, 4)), model[1], [1])
 
 

@@ -27,9 +27,7 @@ def choose(
     model without blocks they are its first and last layers.
     """
     by_blocks = dense_ends and bool(chains) and layers is None
-    choices = choose_layers(
-        model, pattern, layers=layers, skip=skip, dense_ends=dense_ends and not by_blocks
-    )
+    choices = choose_layers(model, pattern, layers=layers, skip=skip, dense_ends=dense_ends and not by_blocks)
     if layers is None:
         choices = [_checked(model, choice, chains if by_blocks else ()) for choice in choices]
     if all(choice.skipped for choice in choices):
