@@ -90,7 +90,7 @@ def admm(
     damping : float
         See `masksolve.saliency.damped`.
     iterations : int
-        At most so many; layers of real models end by themselves after 24 to 45.
+        At most so many; layers of real models end by themselves after about 30.
     rho : float
         First penalty. A smaller one takes more iterations and rarely ends at a better mask.
     keep : array of bool, broadcastable to ``w``, optional
