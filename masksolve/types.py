@@ -21,7 +21,17 @@ SCORES: tuple[Score, ...] = ("value", "magnitude", "square")
 
 
 BackendName = Literal[
-    "auto", "exact", "greedy", "cover", "enumerate", "batched", "entropic", "highs", "ortools", "networkx"
+    "auto",
+    "exact",
+    "greedy",
+    "cover",
+    "enumerate",
+    "batched",
+    "triton",
+    "entropic",
+    "highs",
+    "ortools",
+    "networkx",
 ]
 """The built-in backends; plug-ins have names of their own."""
 

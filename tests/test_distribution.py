@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,12 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with the sdist, and the wheel built from it (once a session, no network)."""
+    """Folder with the sdist, and the wheel built from it (once a session, no network).
+
+    ``MASKSOLVE_DIST`` names a folder where they are already.
+    """
+    if "MASKSOLVE_DIST" in os.environ:
+        return Path(os.environ["MASKSOLVE_DIST"])
     source = tmp_path_factory.mktemp("source") / "masksolve"
     shutil.copytree(ROOT, source, ignore=LEFT_OUT)
     output = tmp_path_factory.mktemp("dist")

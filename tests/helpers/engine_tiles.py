@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from masksolve._ext import exact as engine
+from masksolve._ext.floating_point import Default
 from masksolve.layout.host import HostBlock as Block
 from masksolve.layout.host import HostLayout
 from masksolve.pattern import Pattern
@@ -31,7 +32,8 @@ def solve(
     scores: npt.NDArray[Any], pattern: str, score: str = "value", instruction_set: str = RUNNING[0]
 ) -> tuple[engine.Solved, Block]:
     """The engine's answer for the only block, with objective and bound of each tile."""
-    problem = MaskProblem.of(scores, pattern).read()
+    with Default():
+        problem = MaskProblem.of(scores, pattern).read()
     (block,) = HostLayout(problem, prices=False).blocks
     objective, bound = np.full((2, *block.grid), np.nan)
     block = replace(block, score=score, tile_objective=objective, tile_bound=bound)

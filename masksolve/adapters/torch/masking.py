@@ -31,9 +31,10 @@ def mask(
     pattern : Pattern or str
         One-directional patterns run along the inputs (``axis=-1``) unless their axis is -2.
     plane : Plane, optional
-        Which axes of ``w`` are outputs (its rows) and inputs (its columns). A weight of three axes needs
-        it, since its shape does not tell a Conv1d kernel, ``Plane(0, 1)``, from a stack of matrices
-        such as experts (experts, outputs, inputs), ``Plane(-2, -1)``.
+        Which axes of ``w`` are outputs (its rows) and inputs (its columns). A weight of three axes may be a
+        Conv1d kernel, ``Plane(0, 1)``, or a stack of matrices such as experts (experts, outputs, inputs),
+        ``Plane(-2, -1)``: the one of the two that the pattern can be laid on is taken, and where both can be,
+        ``plane`` must be given.
     backend : str
         As for `masksolve.solve`.
     workers : int
@@ -47,7 +48,7 @@ def mask(
     Raises
     ------
     TypeError, ValueError
-        As `masksolve.solve`, for a weight with fewer than two axes, and for one of three without a plane.
+        As `masksolve.solve`, for a weight of fewer than two axes, and for one whose plane is not clear.
 
     Examples
     --------
@@ -58,9 +59,10 @@ def mask(
     """
     if not isinstance(w, torch.Tensor):
         raise TypeError(f"w must be a torch.Tensor, got {type(w).__name__}; torch.as_tensor makes one")
-    plane = _plane_of(w) if plane is None else plane
-    # torch.func differentiates through a custom operator only if nothing asks for a gradient.
     text = _checked(pattern) if isinstance(pattern, str) else str(weight_pattern(pattern))
+    if plane is None:
+        plane = _plane_of(text, *w.shape) if w.ndim == 3 else KERNEL
+    # torch.func differentiates through a custom operator only if nothing asks for a gradient.
     kept: torch.Tensor = _mask(w.detach(), text, backend, workers, *_axes(plane))
     return kept
 
@@ -74,14 +76,20 @@ _checked = cast(Callable[[str], str], _as_constant(_text))
 """The same, without letting torch.compile trace the parser and its cache, about which it warns."""
 
 
-def _plane_of(w: torch.Tensor) -> Plane:
-    if w.ndim == 3:
+def _fitting_plane(text: str, *shape: int) -> Plane:
+    pattern = ms.Pattern.parse(text)
+    planes = (KERNEL, Plane(-2, -1))
+    fitting = [plane for plane in planes if pattern.misfit(plane.shape(shape)) is None]
+    if len(fitting) != 1:
         raise ValueError(
-            f"plane must say how w of shape {tuple(w.shape)} multiplies: Plane(0, 1) if it is a Conv1d "
+            f"plane must say how w of shape {shape} multiplies under '{text}': Plane(0, 1) if it is a Conv1d "
             f"kernel (outputs, inputs, places), Plane(-2, -1) if it is a stack of matrices "
             f"(..., outputs, inputs)"
         )
-    return KERNEL
+    return fitting[0]
+
+
+_plane_of = cast(Callable[..., Plane], _as_constant(_fitting_plane))
 
 
 def _axes(plane: Plane) -> tuple[list[int], list[int], int]:

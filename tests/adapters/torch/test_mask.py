@@ -56,8 +56,8 @@ def pruned(w: "torch.Tensor") -> "torch.Tensor":
 @SOME
 def test_every_place_of_a_kernel_is_a_matrix(shape: tuple[int, ...], pattern: str) -> None:
     w = gaussian(*shape)
-    assert_optimal(mt.mask(w, pattern), w, pattern)
-    assert_optimal(mt.mask(w, ms.Pattern.parse(pattern), backend="batched"), w, pattern)
+    assert_optimal(mt.mask(w, pattern, plane=mt.Plane()), w, pattern)
+    assert_optimal(mt.mask(w, ms.Pattern.parse(pattern), backend="batched", plane=mt.Plane()), w, pattern)
 
 
 @pytest.mark.parametrize(
@@ -192,8 +192,8 @@ def test_fake_and_meta_tensors_have_shapes_only(shape: tuple[int, ...], pattern:
     from torch._subclasses import FakeTensorMode
 
     with FakeTensorMode():
-        fake = mt.mask(torch.empty(shape), pattern)
-    real = mt.mask(torch.empty(shape, device="meta"), pattern)
+        fake = mt.mask(torch.empty(shape), pattern, plane=mt.Plane())
+    real = mt.mask(torch.empty(shape, device="meta"), pattern, plane=mt.Plane())
     for mask in (fake, real):
         assert mask.shape == shape
         assert mask.dtype == torch.bool
