@@ -329,9 +329,10 @@ class _Solve:
                 f"time_limit ended the solve after {len(reports)} of {len(spans)} chunks, and forced choices "
                 f"leave no ready-made mask for the others; raise time_limit or workers"
             )
-        if unreached:
-            self.problem.read()  # nobody else has looked at the scores there
-        return reports + [fill(*span) for span in unreached]
+        filled = [fill(*span) for span in unreached]
+        if not all(math.isfinite(report.objective) for report in filled):
+            self.problem.read()  # nobody else has looked at the scores there; this points at the wrong one
+        return reports + filled
 
     def _spans(self, layout: Layout) -> list[tuple[Any, int, int]]:
         if self._in_place():  # a device shares out the work itself
