@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from masksolve._ext import exact as engine
+from masksolve._ext.floating_point import Default
 from masksolve.pattern import Pattern
 from masksolve.problem import MaskProblem
 from masksolve.tiles import Block, lay_out
@@ -30,7 +31,8 @@ def solve(
     scores: npt.NDArray[Any], pattern: str, score: str = "value", instruction_set: str = RUNNING[0]
 ) -> tuple[engine.Solved, Block]:
     """The engine's answer for the only block, with objective and bound of each tile."""
-    problem = MaskProblem.check(scores, pattern)
+    with Default():  # as the pipeline does
+        problem = MaskProblem.check(scores, pattern)
     (block,) = lay_out(problem, store_prices=False).blocks
     objective, bound = np.full((2, *block.grid), np.nan)
     block = replace(block, score=score, tile_objective=objective, tile_bound=bound)

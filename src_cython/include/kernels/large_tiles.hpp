@@ -92,14 +92,6 @@ private:
     alignas(64) I in_column_[P];  // kept entries of each column
     std::uint64_t excess_ = 0, deficit_ = 0, tied_ = 0;
 
-    // The middle, unless `low` is of another order of magnitude, such as a very negative score for an entry
-    // that is not wanted: rounding would drown the other scores in such a price.
-    template <typename V>
-    static inline __attribute__((always_inline)) V middle(V high, V low) {
-        const V half = (high + low) * T(0.5), size = high < V{} ? -high : high, least = high - size * T(1024);
-        return half > least ? half : least;
-    }
-
     // to = middle between the n-th and (n+1)-th largest over k of from[k] - other[k]; tied_: where both are
     // equal.
     void price(const T (*from)[P], const T* other, T* to) {
@@ -116,7 +108,13 @@ private:
             sort_descending<half>(b);
             V high, low;
             neighbours_of_two<half>(a, b, n_, high, low);
-            *reinterpret_cast<V*>(&to[at]) = middle(high, low);
+            V middle = (high + low) * T(0.5);
+            // Where `low` is of another order of magnitude, such as a very negative score for an entry that
+            // is not wanted, rounding would drown the other scores in such a price. A branch, which is hardly
+            // ever taken, keeps this out of the chain of dependent instructions.
+            const V least = high - (high < V{} ? -high : high) * T(1024);
+            if (lane_bits<I, L>(low < least) != 0) middle = middle > least ? middle : least;
+            *reinterpret_cast<V*>(&to[at]) = middle;
             *reinterpret_cast<V*>(&low_[at]) = low;
             tied_ |= lane_bits<I, L>(high == low) << at;
         }
