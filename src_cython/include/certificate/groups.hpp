@@ -64,14 +64,11 @@ private:
     template <int Width>
     bool keeps_enough(const Window<T>& window, int count, const T* prices, Verdicts& verdicts) {
         const bool exact = job_.row_least == job_.row_most;
-        if (exact && !columns_ && Width == 4) {
-            verdicts.feasible &= counts_match<std::uint32_t>(window.mask, count);
-            return true;
-        }
-        if (exact && !columns_ && Width == 8) {
-            verdicts.feasible &= counts_match<std::uint64_t>(window.mask, count);
-            return true;
-        }
+        // Groups as long as a word are counted at once; at most n, nearly all keep n.
+        bool full = false;
+        if (!columns_ && Width == 4) full = counts_match<std::uint32_t>(window.mask, count);
+        if (!columns_ && Width == 8) full = counts_match<std::uint64_t>(window.mask, count);
+        if (full && (exact || !has_sign(prices, count))) return true;
         unsigned char held[most_segment_tiles] = {}, seen = 0;
         if (columns_) {
             for (int j = 0; j < job_.width; ++j) {
@@ -90,12 +87,29 @@ private:
                 }
         }
         bool feasible = seen <= 1, right = true;
-        for (int g = 0; g < count; ++g) feasible &= held[g] >= job_.row_least && held[g] <= job_.row_most;
+        unsigned char wrong = 0;
+        const auto n = static_cast<unsigned char>(job_.row_most);
+        for (int g = 0; g < count; ++g) wrong |= static_cast<unsigned char>(held[g] ^ n);
+        if (exact) feasible &= wrong == 0;
+        else if (wrong == 0 && feasible && !has_sign(prices, count)) return true;
+        else
+            for (int g = 0; g < count; ++g) feasible &= held[g] <= n;
         if (!exact)
             for (int g = 0; g < count; ++g)
                 right &= prices[g] >= 0 && (held[g] == job_.row_most || prices[g] == 0);
         verdicts.feasible &= feasible;
         return right;
+    }
+
+    // Whether a price has a minus sign.
+    static bool has_sign(const T* prices, int count) {
+        I signs = 0;
+        for (int g = 0; g < count; ++g) {
+            I bits;
+            std::memcpy(&bits, &prices[g], sizeof bits);
+            signs |= bits;
+        }
+        return signs < 0;
     }
 
     // Groups as long as a word: whether each has n bytes of 1 and the others 0.
@@ -169,8 +183,7 @@ private:
 
     template <int Width, bool Signed, bool square>
     inline __attribute__((always_inline)) void add_run(const T* scores, const T* prices, const char* mask,
-                                                       int count, Sums& total) const {
-        Sums sums = total;  // in registers: mask bytes could alias the caller's
+                                                       int count, Sums& sums) const {
         int k = 0;
         for (; k + lanes <= count; k += lanes)
             add<Signed, square>(scores + k, prices_of<Width>(prices, k), mask + k, sums);
@@ -183,7 +196,6 @@ private:
                 last_prices[l] = Width ? prices[(k + l) / (Width ? Width : 1)] : spread_[k + l];
             add<Signed, square>(last_scores, Row::load(last_prices), last_mask, sums);
         }
-        total = sums;
     }
 
     template <bool Signed, bool square>

@@ -63,7 +63,7 @@ private:
         Sums sums;
         sums.violation = sums.kept = sums.size = sums.most_violation = sums.most_price = sums.prices =
             Wide::all(0.0);
-        sums.tolerance = tolerance;
+        sums.tolerance = (job_.row_least < job_.row_most ? 0.5 : 1) * tolerance;
         sums.least_kept = Wide::all(std::numeric_limits<double>::infinity());
         sums.signs = sums.open = Bits::all(std::int64_t{0});
         for (int t = 0; t < count; t += at_once)
@@ -73,7 +73,9 @@ private:
         if (!add_lines(window, count, u, v, lines, most_lines)) verdicts.feasible = false;
         double rounded = count * most_rounding(sums);
         if constexpr (Columns == 4) {
-            if (most_lines > 0 || sums.open.bits() != 0) return open;
+            // A half of the tolerance each for entries and for lines.
+            const double limit = 0.5 * tolerance * Columns * smallest(sums.least_kept);
+            if (!(most_lines <= limit) || sums.open.bits() != 0) return open;
             rounded = rounding_.rows * total(sums.prices);
         } else {
             const double most = m_ * largest(sums.most_violation) + most_lines + most_rounding(sums);
@@ -132,8 +134,8 @@ private:
                 sums.most_price =
                     most(sums.most_price, most(bits_and_not(price, sign), bits_and_not(row_prices, sign)));
                 sums.most_violation = most(sums.most_violation, violation);
-                sums.least_kept = least(sums.least_kept, worth_of_columns);
             }
+            sums.least_kept = least(sums.least_kept, worth_of_columns);
         }
     }
 
@@ -185,9 +187,20 @@ private:
         constexpr Word ones = static_cast<Word>(0x0101010101010101u);
         const Word n = static_cast<Word>(job_.row_most);
         const bool exact = job_.row_least == job_.row_most;
-        if (exact && Columns == 4) return counts_match(window, count);
+        std::uint32_t columns_differ[most_segment_tiles];
+        if (Columns == 4 && !count_in_words(window, count, columns_differ)) return false;
+        if (Columns == 4 && exact) return all_zero(columns_differ, count);
+        const bool signs = !exact && (has_sign(u, count * Columns) || has_sign(v, count * Columns));
         Word wrong = 0;
         for (int t = 0; t < count; ++t) {
+            if constexpr (Columns == 4) {
+                if (columns_differ[t] == 0 && !signs) continue;
+                double lines = 0;
+                if (!lines_of(window, t, u + t * Columns, v + t * Columns, lines)) return false;
+                sum += lines;
+                largest_of_tile = std::max(largest_of_tile, lines);
+                continue;
+            }
             Word in_columns[words] = {}, seen = 0, differs = 0;
             const char* mask = window.mask_row(t, 0);
             for (int i = 0; i < rows; ++i, mask += window.mask_down) {
@@ -207,39 +220,55 @@ private:
                 wrong |= differs;
                 continue;
             }
+            if (differs == 0 && !signs) continue;
             double lines = 0;
-            if (!lines_of(window, t, differs != 0, u + t * Columns, v + t * Columns, lines)) return false;
+            if (!lines_of(window, t, u + t * Columns, v + t * Columns, lines)) return false;
             sum += lines;
             largest_of_tile = std::max(largest_of_tile, lines);
         }
         return wrong == 0;
     }
 
-    // Whether rows and columns of all tiles of side 4 keep n, a row's four bytes in a word.
-    __attribute__((noinline)) bool counts_match(const Window<T>& window, int count) const {
+    // Tiles of side 4, a row's four bytes in a word: whether all bytes are 0 or 1; which tiles have a line
+    // that does not keep n.
+    __attribute__((noinline)) bool count_in_words(const Window<T>& window, int count,
+                                                  std::uint32_t* differs) const {
         constexpr std::uint32_t ones = 0x01010101u;
         const std::uint32_t n = static_cast<std::uint32_t>(job_.row_most);
-        std::uint32_t columns[most_segment_tiles] = {}, wrong = 0;
+        std::uint32_t columns[most_segment_tiles] = {}, seen = 0;
+        std::memset(differs, 0, count * sizeof *differs);
         for (int i = 0; i < 4; ++i) {
             const char* mask = window.mask_row(0, i);
             for (int t = 0; t < count; ++t) {
                 std::uint32_t word;
                 std::memcpy(&word, mask + 4 * t, sizeof word);
                 columns[t] += word;
+                seen |= word;
                 const std::uint32_t two = word + (word >> 16);
-                wrong |= (word & ~ones) | (((two + (two >> 8)) & 255) ^ n);
+                differs[t] |= ((two + (two >> 8)) & 255) ^ n;
             }
         }
-        for (int t = 0; t < count; ++t) wrong |= columns[t] ^ (n * ones);
-        return wrong == 0;
+        for (int t = 0; t < count; ++t) differs[t] |= columns[t] ^ (n * ones);
+        return (seen & ~ones) == 0;
+    }
+    static bool all_zero(const std::uint32_t* words, int count) {
+        std::uint32_t seen = 0;
+        for (int t = 0; t < count; ++t) seen |= words[t];
+        return seen == 0;
+    }
+    // Whether a price has a minus sign.
+    static bool has_sign(const T* prices, int count) {
+        Integer<T> signs = 0;
+        for (int k = 0; k < count; ++k) {
+            Integer<T> bits;
+            std::memcpy(&bits, &prices[k], sizeof bits);
+            signs |= bits;
+        }
+        return signs < 0;
     }
 
     // What the lines of a tile that may keep fewer contribute; false if one keeps too many.
-    bool lines_of(const Window<T>& window, int tile, bool some_keep_fewer, const T* u, const T* v,
-                  double& sum) const {
-        T least_price = 0;
-        for (int i = 0; i < rows; ++i) least_price = std::min({least_price, u[i], v[i]});
-        if (!some_keep_fewer && least_price == 0) return true;
+    bool lines_of(const Window<T>& window, int tile, const T* u, const T* v, double& sum) const {
         int in_column[rows] = {};
         for (int i = 0; i < rows; ++i) {
             const char* mask = window.mask_row(tile, i);

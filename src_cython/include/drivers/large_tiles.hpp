@@ -51,6 +51,7 @@ private:
     Outcome& outcome_;
     int m_;
     bool at_most_, square_;
+    Integer<T> signs_ = 0;  // negative if a score of the tile is
     TileKernel<T, P> kernel_;
     SegmentCertifier<T, P> together_;
     LargeTileCertifier<T, P> certifier_;
@@ -63,6 +64,7 @@ private:
     // negative scores count as 0, and are dropped in the end: their magnitude shall not round the other
     // scores away.
     void load(const Window<T>& window, int tile) {
+        signs_ = 0;
         for (int i = 0; i < m_; ++i) {
             T* to = kernel_.s[i];
             const T* from = window.row(tile, i);
@@ -70,9 +72,19 @@ private:
             else std::memcpy(to, from, m_ * sizeof(T));
             if (square_)
                 for (int j = 0; j < m_; ++j) to[j] *= to[j];
-            if (at_most_)
-                for (int j = 0; j < m_; ++j) to[j] = to[j] > 0 ? to[j] : T{0};
+            if (at_most_) raise_to_zero(to);
         }
+    }
+
+    void raise_to_zero(T* row) {
+        Integer<T> signs = 0;
+        for (int j = 0; j < m_; ++j) {
+            Integer<T> bits;
+            std::memcpy(&bits, &row[j], sizeof bits);
+            signs |= bits;
+            row[j] = row[j] > 0 ? row[j] : T{0};
+        }
+        signs_ |= signs;
     }
 
     // False, and nothing of use in v, if a price is so far off the scores that rounding would drown them.
@@ -95,7 +107,7 @@ private:
         for (int i = 0; i < m_; ++i) kept[i] = kernel_.kept(i);
         if (at_most_) {
             if (!kernel_.make_prices_non_negative()) shrink(kept);
-            for (int i = 0; i < m_; ++i) {
+            for (int i = 0; i < m_ && signs_ < 0; ++i) {
                 const T* scores = window.row(tile, i);
                 std::uint64_t positive = 0;
                 for (int j = 0; j < m_; ++j)
