@@ -100,6 +100,7 @@ public:
         if (!solved) return blame(solver);
         for (int i = 0; i < tile_.height; ++i) std::copy_n(scores_[i], tile_.width, tile_.scores[i]);
         drop_negative_scores(tile_);
+        raise_prices(tile_);
         proof = prove(tile_);
         return true;
     }
@@ -190,6 +191,15 @@ private:
         return useful;
     }
 
+    // Where a line may keep nothing, a negative price, which rounding may leave, is never better than 0.
+    template <typename Number>
+    static void raise_prices(FlowTile<Number>& tile) {
+        if (tile.rows.least == 0)
+            for (int i = 0; i < tile.height; ++i) tile.u[i] = std::max(tile.u[i], Number{});
+        if (tile.columns.least == 0)
+            for (int j = 0; j < tile.width; ++j) tile.v[j] = std::max(tile.v[j], Number{});
+    }
+
     template <typename Number>
     void count(const FlowSolver<Number>& solver) {
         outcome_.augmentations += solver.augmentations;
@@ -243,6 +253,7 @@ private:
         for (int i = 0; i < tile->height; ++i)
             for (int j = 0; j < tile->width; ++j) tile->scores[i][j] = whole<Number>(scores_[i][j], exponent);
         drop_negative_scores(*tile);
+        raise_prices(*tile);
         if (!is_feasible(*tile) || violation_of(*tile) != Number{}) return false;
         Number sum{};
         for (int i = 0; i < tile->height; ++i)

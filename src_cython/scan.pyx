@@ -7,6 +7,11 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 import numpy as np
 
 
+cdef extern from "arrays/floating_point.hpp" namespace "masksolve" nogil:
+    uint64_t floating_point_mode()
+    void set_floating_point_mode(uint64_t)
+    uint64_t with_default_arithmetic(uint64_t)
+
 cdef extern from "arrays/scan.hpp" namespace "masksolve" nogil:
     Bits largest_bits[Bits](const char*, int, const Py_ssize_t*, const Py_ssize_t*)
 
@@ -40,4 +45,10 @@ def largest_magnitude(array):
                 largest = largest_bits[uint64_t](<const char*>buffer.buf, buffer.ndim, buffer.shape, buffer.strides)
     finally:
         PyBuffer_Release(&buffer)
-    return float(np.array(largest, np.uint64).astype(bits_type).view(array.dtype))
+    # A mode that reads denormal numbers as 0 would change the answer.
+    cdef uint64_t mode = floating_point_mode()
+    set_floating_point_mode(with_default_arithmetic(mode))
+    try:
+        return float(np.array(largest, np.uint64).astype(bits_type).view(array.dtype))
+    finally:
+        set_floating_point_mode(mode)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from engine_tiles import RUNNING, SCORES, assert_proven, hostile, solve, worth
 
 import masksolve as ms
+from masksolve._ext import exact as engine
 from masksolve.pattern import Pattern
 
 PATTERNS = [
@@ -71,14 +73,16 @@ def test_ordinary_scores_are_solved_once() -> None:
 
 
 def test_the_worst_tile_is_named() -> None:
+    """Sums tile by tile are asked for here, so every tile is looked at."""
     rng = np.random.default_rng(3)
     scores = np.abs(rng.standard_normal((64, 64), dtype=np.float32))
-    answer, block = solve(scores, "4:8-T")
-    assert 0 < answer.worst_gap < 1e-6
-    assert block.tile_bound is not None
-    assert block.tile_objective is not None
-    gaps = (block.tile_bound - block.tile_objective).ravel() / block.tile_objective.ravel()
-    assert gaps[answer.worst_tile] >= 0.5 * gaps.max()
+    for text in ("2:4-T", "4:8-T"):
+        answer, block = solve(scores, text)
+        assert 0 < answer.worst_gap < 1e-6
+        assert block.tile_bound is not None
+        assert block.tile_objective is not None
+        gaps = (block.tile_bound - block.tile_objective).ravel() / block.tile_objective.ravel()
+        assert gaps[answer.worst_tile] >= 0.5 * gaps.max()
 
 
 def test_a_forced_negative_entry_counts_as_it_is() -> None:
@@ -89,3 +93,24 @@ def test_a_forced_negative_entry_counts_as_it_is() -> None:
     result = ms.solve(scores, "4:8-T at_most", keep=keep)
     rest = ms.solve(np.where(keep, 0, scores), "4:8-T at_most", keep=keep)
     assert np.array_equal(result.mask, rest.mask)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize("text", ["2:4-T", "1:4-T at_most", "4:8-T", "4:8-T at_most", "8:16-T", "16:32-T", "2:4", "4:8"])
+def test_sums_by_segment_are_those_of_the_tiles(
+    text: str, signed: bool, dtype: type[np.floating[Any]]
+) -> None:
+    """Without sums tile by tile, whole segments are certified at once."""
+    scores = np.random.default_rng(5).standard_normal((160, 192)).astype(dtype)
+    scores = scores if signed else np.abs(scores)
+    for instruction_set in RUNNING:
+        singly, block = solve(scores, text, "value", instruction_set)
+        plain = replace(block, tile_objective=None, tile_bound=None)
+        together = engine.solve_tiles(plain, 0, block.tiles, instruction_set)
+        assert isinstance(together, engine.Solved)
+        assert together.objective == pytest.approx(singly.objective, rel=1e-14)
+        size = float(np.abs(block.scores[block.mask], dtype=np.float64).sum())
+        assert abs(together.bound - singly.bound) <= 1e-12 * size
+        assert (together.open, together.exactly) == (singly.open, singly.exactly)
+        assert together.bound >= together.objective

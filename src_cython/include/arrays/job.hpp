@@ -80,7 +80,8 @@ struct Outcome {
     std::int64_t refined = 0, exactly = 0;      // tiles solved again in float64, and in integers
     std::int64_t open = 0;                      // tiles that are not proven optimal
     std::int64_t unfilled = 0;                  // heuristics: entries that the rule left short
-    std::ptrdiff_t worst_tile = -1;             // the tile with the largest relative violation, and that
+    // The largest relative violation among the tiles that were looked at one by one, which all open ones are.
+    std::ptrdiff_t worst_tile = -1;
     double worst_gap = 0;
     Status status = Status::done;
     std::ptrdiff_t tile = 0;  // the offending tile and its line, if infeasible

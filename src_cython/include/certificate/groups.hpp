@@ -27,14 +27,9 @@ public:
     // `count` groups with their prices. `Width`: the groups' length as a constant, or 0.
     template <int Width>
     void certify(const Window<T>& window, int count, const T* prices, Verdicts& verdicts) {
-        const int width = Width ? Width : job_.width;
-        bool right = columns_ ? count_in_columns(window, count, width, prices, verdicts)
-                              : count_in_rows<Width>(window, count, prices, verdicts);
+        const bool right = keeps_enough<Width>(window, count, prices, verdicts);
         if (!singly_ && right) {
-            if (!columns_) spread<Width>(prices, count);
-            const double magnitude = square_    ? run<false, true>(window, count, width, prices, verdicts)
-                                     : !signed_ ? run<false, false>(window, count, width, prices, verdicts)
-                                                : run<true, false>(window, count, width, prices, verdicts);
+            const double magnitude = sum_up<Width>(window, count, prices, verdicts);
             if (verdicts.summed) {
                 // Each lane adds up a 16th of the entries.
                 const double depth = segment_entries / lanes + lanes;
@@ -57,7 +52,6 @@ private:
     bool columns_, square_, singly_, signed_ = false;
     Rounding rounding_;
     alignas(64) T spread_[segment_entries + longest_side];  // the price of each entry
-    unsigned char held_[most_segment_tiles];
 
     struct Sums {
         Wide sum, size;
@@ -66,93 +60,120 @@ private:
         Flags signs;
     };
 
-    // Whether all groups keep what they should, and those that keep fewer than n have the price 0.
-    bool judge_counts(int count, const T* prices, bool stray, Verdicts& verdicts) const {
-        bool feasible = !stray, slack = false;
-        for (int g = 0; g < count; ++g) feasible &= held_[g] >= job_.row_least && held_[g] <= job_.row_most;
-        if (job_.row_least < job_.row_most)
-            for (int g = 0; g < count; ++g)
-                slack |= prices[g] < 0 || (held_[g] < job_.row_most && prices[g] != 0);
-        verdicts.feasible &= feasible;
-        return !slack;
-    }
-
-    bool count_in_columns(const Window<T>& window, int count, int width, const T* prices,
-                          Verdicts& verdicts) {
-        unsigned char seen = 0;
-        std::memset(held_, 0, sizeof held_);
-        for (int j = 0; j < width; ++j) {
-            const char* mask = window.mask + j * window.mask_across;
-            for (int g = 0; g < count; ++g) {
-                held_[g] = static_cast<unsigned char>(held_[g] + mask[g]);
-                seen |= static_cast<unsigned char>(mask[g]);
-            }
-        }
-        return judge_counts(count, prices, seen > 1, verdicts);
-    }
-
+    // Whether no group has a price that its number of kept entries contradicts.
     template <int Width>
-    bool count_in_rows(const Window<T>& window, int count, const T* prices, Verdicts& verdicts) {
-        bool stray = false;
-        if constexpr (Width == 4) {
-            std::uint32_t seen = 0;
-            for (int g = 0; g < count; ++g) {
-                std::uint32_t word;
-                std::memcpy(&word, window.mask + 4 * g, sizeof word);
-                seen |= word;
-                held_[g] = static_cast<unsigned char>(word * 0x01010101u >> 24);
-            }
-            stray = (seen & ~0x01010101u) != 0;
-        } else if constexpr (Width == 8) {
-            std::uint64_t seen = 0;
-            for (int g = 0; g < count; ++g) {
-                std::uint64_t word;
-                std::memcpy(&word, window.mask + 8 * g, sizeof word);
-                seen |= word;
-                held_[g] = static_cast<unsigned char>(word * 0x0101010101010101u >> 56);
-            }
-            stray = (seen & ~0x0101010101010101u) != 0;
-        } else {
-            unsigned char seen = 0;
-            for (int g = 0; g < count; ++g) {
-                int held = 0;
-                for (int j = 0; j < job_.width; ++j) {
-                    held += window.mask[g * job_.width + j];
-                    seen |= static_cast<unsigned char>(window.mask[g * job_.width + j]);
+    bool keeps_enough(const Window<T>& window, int count, const T* prices, Verdicts& verdicts) {
+        const bool exact = job_.row_least == job_.row_most;
+        // Groups as long as a word are counted at once; at most n, nearly all keep n.
+        bool full = false;
+        if (!columns_ && Width == 4) full = counts_match<std::uint32_t>(window.mask, count);
+        if (!columns_ && Width == 8) full = counts_match<std::uint64_t>(window.mask, count);
+        if (full && (exact || !has_sign(prices, count))) return true;
+        unsigned char held[most_segment_tiles] = {}, seen = 0;
+        if (columns_) {
+            for (int j = 0; j < job_.width; ++j) {
+                const char* mask = window.mask + j * window.mask_across;
+                for (int g = 0; g < count; ++g) {
+                    held[g] = static_cast<unsigned char>(held[g] + mask[g]);
+                    seen |= static_cast<unsigned char>(mask[g]);
                 }
-                held_[g] = static_cast<unsigned char>(held);
             }
-            stray = seen > 1;
+        } else {
+            for (int g = 0; g < count; ++g)
+                for (int j = 0; j < job_.width; ++j) {
+                    const char kept = window.mask[g * job_.width + j];
+                    held[g] = static_cast<unsigned char>(held[g] + kept);
+                    seen |= static_cast<unsigned char>(kept);
+                }
         }
-        return judge_counts(count, prices, stray, verdicts);
+        bool feasible = seen <= 1, right = true;
+        unsigned char wrong = 0;
+        const auto n = static_cast<unsigned char>(job_.row_most);
+        for (int g = 0; g < count; ++g) wrong |= static_cast<unsigned char>(held[g] ^ n);
+        if (exact) feasible &= wrong == 0;
+        else if (wrong == 0 && feasible && !has_sign(prices, count)) return true;
+        else
+            for (int g = 0; g < count; ++g) feasible &= held[g] <= n;
+        if (!exact)
+            for (int g = 0; g < count; ++g)
+                right &= prices[g] >= 0 && (held[g] == job_.row_most || prices[g] == 0);
+        verdicts.feasible &= feasible;
+        return right;
+    }
+
+    // Whether a price has a minus sign.
+    static bool has_sign(const T* prices, int count) {
+        I signs = 0;
+        for (int g = 0; g < count; ++g) {
+            I bits;
+            std::memcpy(&bits, &prices[g], sizeof bits);
+            signs |= bits;
+        }
+        return signs < 0;
+    }
+
+    // Groups as long as a word: whether each has n bytes of 1 and the others 0.
+    template <typename Word>
+    __attribute__((noinline)) bool counts_match(const char* mask, int count) const {
+        constexpr Word ones = static_cast<Word>(0x0101010101010101u);
+        const Word n = static_cast<Word>(job_.row_most);
+        Word wrong = 0;
+        for (int g = 0; g < count; ++g) {
+            Word word;
+            std::memcpy(&word, mask + g * sizeof word, sizeof word);
+            Word sum = word + (word >> 8 * sizeof(Word) / 2);
+            if (sizeof(Word) == 8) sum += sum >> 16;
+            sum += sum >> 8;
+            wrong |= (word & ~ones) | ((sum & 255) ^ n);
+        }
+        return wrong == 0;
+    }
+
+    // The prices of the lanes from entry k on.
+    template <int Width>
+    inline __attribute__((always_inline)) Row prices_of(const T* prices, int k) const {
+        if constexpr (Width == 0) {
+            return Row::load(spread_ + k);
+        } else {
+            Row row;
+            for (int part = 0; part < Row::K; ++part)
+                row.part[part] = repeated<Width, T, Row::L>(prices + (k + part * Row::L) / Width);
+            return row;
+        }
     }
 
     template <int Width>
-    void spread(const T* prices, int count) {
-        const int width = Width ? Width : job_.width;
-        for (int g = 0; g < count; ++g)
-            for (int j = 0; j < width; ++j) spread_[g * width + j] = prices[g];
+    double sum_up(const Window<T>& window, int count, const T* prices, Verdicts& verdicts) {
+        if constexpr (sizeof(T) == sizeof(float))
+            if (square_) return run<Width, false, true>(window, count, prices, verdicts);
+        return signed_ ? run<Width, true, false>(window, count, prices, verdicts)
+                       : run<Width, false, false>(window, count, prices, verdicts);
     }
 
     // Adds up what is kept and returns the sum of its magnitudes; `summed`: whether all entries are where
     // they should be.
-    template <bool Signed, bool square>
-    __attribute__((noinline)) double run(const Window<T>& window, int count, int width, const T* prices,
+    template <int Width, bool Signed, bool square>
+    __attribute__((noinline)) double run(const Window<T>& window, int count, const T* prices,
                                          Verdicts& verdicts) {
         Sums sums{};
         sums.worst = Row::all(T{0});
         sums.wide_worst = sums.sum = sums.size = Wide::all(0.0);
         sums.signs = Flags::all(I{0});
         if (columns_) {
-            for (int j = 0; j < width; ++j)
-                add_run<Signed, square>(reinterpret_cast<const T*>(window.scores + j * window.across), prices,
-                                        window.mask + j * window.mask_across, count, sums);
+            std::memcpy(spread_, prices, count * sizeof(T));
+            for (int j = 0; j < job_.width; ++j)
+                add_run<0, Signed, square>(reinterpret_cast<const T*>(window.scores + j * window.across),
+                                           prices, window.mask + j * window.mask_across, count, sums);
         } else {
-            add_run<Signed, square>(window.row(0, 0), spread_, window.mask, count * width, sums);
+            const int width = Width ? Width : job_.width;
+            if (Width == 0)
+                for (int g = 0; g < count; ++g)
+                    for (int j = 0; j < width; ++j) spread_[g * width + j] = prices[g];
+            add_run<Width, Signed, square>(window.row(0, 0), prices, window.mask, count * width, sums);
         }
         if (!Signed && !square && (sums.signs < Flags::all(I{0})).bits() != 0) {
             signed_ = true;
-            return run<true, false>(window, count, width, prices, verdicts);
+            return run<Width, true, false>(window, count, prices, verdicts);
         }
         verdicts.summed = square ? (sums.wide_worst > Wide::all(0.0)).bits() == 0
                                  : (sums.worst > Row::all(T{0})).bits() == 0;
@@ -160,27 +181,27 @@ private:
         return Signed ? total(sums.size) : verdicts.objective_sum;
     }
 
-    template <bool Signed, bool square>
-    static inline __attribute__((always_inline)) void add_run(const T* scores, const T* prices,
-                                                              const char* mask, int count, Sums& total) {
-        Sums sums = total;  // in registers: mask bytes could alias the caller's
+    template <int Width, bool Signed, bool square>
+    inline __attribute__((always_inline)) void add_run(const T* scores, const T* prices, const char* mask,
+                                                       int count, Sums& sums) const {
         int k = 0;
-        for (; k + lanes <= count; k += lanes) add<Signed, square>(scores + k, prices + k, mask + k, sums);
+        for (; k + lanes <= count; k += lanes)
+            add<Signed, square>(scores + k, prices_of<Width>(prices, k), mask + k, sums);
         if (k < count) {
             T last_scores[lanes] = {}, last_prices[lanes] = {};
             char last_mask[lanes] = {};
             std::memcpy(last_scores, scores + k, (count - k) * sizeof(T));
-            std::memcpy(last_prices, prices + k, (count - k) * sizeof(T));
             std::memcpy(last_mask, mask + k, count - k);
-            add<Signed, square>(last_scores, last_prices, last_mask, sums);
+            for (int l = 0; k + l < count; ++l)
+                last_prices[l] = Width ? prices[(k + l) / (Width ? Width : 1)] : spread_[k + l];
+            add<Signed, square>(last_scores, Row::load(last_prices), last_mask, sums);
         }
-        total = sums;
     }
 
     template <bool Signed, bool square>
-    static inline __attribute__((always_inline)) void add(const T* scores, const T* prices, const char* mask,
+    static inline __attribute__((always_inline)) void add(const T* scores, const Row& price, const char* mask,
                                                           Sums& sums) {
-        const Row score = Row::load(scores), price = Row::load(prices);
+        const Row score = Row::load(scores);
         const Flags chosen = Flags::all(I{0}) - Flags::convert(mask);
         const Row kept = bits_and(score, chosen);
         if constexpr (square) {
@@ -218,6 +239,7 @@ private:
 
     void look_at(const Window<T>& window, int g, double price, Verdicts& verdicts) const {
         double objective = 0, magnitude = 0, violation = 0;
+        int held = 0;
         for (int j = 0; j < job_.width; ++j) {
             double score = *reinterpret_cast<const T*>(window.scores + g * window.step + j * window.across);
             if (square_) score *= score;
@@ -225,11 +247,12 @@ private:
             if (kept) {
                 objective += score;
                 magnitude += std::abs(score);
+                ++held;
             }
             const double wrong = kept ? price - score : score - price;
             if (wrong > 0) violation += wrong;
         }
-        violation += line_violation(price, held_[g], job_.row_bounds());
+        violation += line_violation(price, held, job_.row_bounds());
         // Where no entry is on the wrong side of its price, none is in exact arithmetic.
         if (violation > 0) violation += rounding_.rows * std::abs(price);
         verdicts.objective[g] = objective;

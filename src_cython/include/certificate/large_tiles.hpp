@@ -30,8 +30,13 @@ public:
         if (m_ < P) fill_up(scores, mask);
         Sums sums{};
         for (int at = 0; at < P; at += lanes) {
-            if (square_) add_columns<true>(scores, mask, u, v, at, sums);
-            else add_columns<false>(scores, mask, u, v, at, sums);
+            if constexpr (sizeof(T) == sizeof(float)) {
+                if (square_) {
+                    add_columns<true>(scores, mask, u, v, at, sums);
+                    continue;
+                }
+            }
+            add_columns<false>(scores, mask, u, v, at, sums);
         }
         for (int i = 0; i < m_; ++i) {
             const int here = count_bytes(mask[i]);

@@ -22,12 +22,17 @@ public:
           square_(Staging<T>::squares_later(job)),
           rounding_(M, M) {}
 
-    // The L tiles from the window's `tile`-th on, of which `count` count. The lanes of u and v, and of the
-    // answers before they are stored, are in the order of quad_of for M = 4.
-    void certify(const Window<T>& window, int tile, int count, const V* u, const V* v, Verdicts& verdicts) {
-        if (square_) run<false, true>(window, tile, count, u, v, verdicts);
+    // The L tiles from the window's `tile`-th on, of which `count` count; prices M a tile. Lanes are in the
+    // order of quad_of for M = 4, until answers are stored.
+    void certify(const Window<T>& window, int tile, int count, const T* u, const T* v, Verdicts& verdicts) {
+        if constexpr (sizeof(T) == sizeof(float)) {
+            if (square_) {
+                run<false, true>(window, tile, count, u, v, verdicts);
+                return;
+            }
+        }
         // Most arrays have no negative scores, or many. Sums of magnitudes are the same numbers either way.
-        else if (signed_ || !run<false, false>(window, tile, count, u, v, verdicts)) {
+        if (signed_ || !run<false, false>(window, tile, count, u, v, verdicts)) {
             signed_ = true;
             run<true, false>(window, tile, count, u, v, verdicts);
         }
@@ -36,7 +41,8 @@ public:
 private:
     using I = Integer<T>;
     using Flags = Vector<I, L>;
-    static constexpr int P = parts<T>;
+    using Words = Vector<std::int32_t, L>;
+    static constexpr int P = parts<T>, lanes = L / P;
     using D = Doubles<T, L>;
     using Bits = Longs<T, L>;
 
@@ -44,24 +50,29 @@ private:
     bool at_most_, square_, signed_ = false;
     Rounding rounding_;
 
-    static inline __attribute__((always_inline)) void read_scores(const Window<T>& window, int tile,
-                                                                  V (*s)[M]) {
-        MASKSOLVE_UNROLL
-        for (int i = 0; i < M; ++i) {
-            const T* row = window.row(tile, i);
-            if constexpr (M == 4) {
-                load_quads<T, L>(row, s[i]);
-            } else {
-                for (int j = 0; j < M; ++j)
-                    for (int l = 0; l < L; ++l) s[i][j][l] = row[l * M + j];
-            }
+    // Values of all lanes in memory, from where they are widened part by part: single instructions do both.
+    template <typename Value>
+    struct alignas(64) Lanes {
+        Value lane[L];
+
+        D wide(int k) const { return widen_lanes<double, lanes>(lane + k * lanes); }
+        Bits wide_bits(int k) const { return widen_lanes<std::int64_t, lanes>(lane + k * lanes); }
+    };
+
+    // M values of each tile, in lanes.
+    static inline __attribute__((always_inline)) void read(const T* row, V* s) {
+        if constexpr (M == 4) {
+            load_quads<T, L>(row, s);
+        } else {
+            for (int j = 0; j < M; ++j)
+                for (int l = 0; l < L; ++l) s[j][l] = row[l * M + j];
         }
     }
 
     // The M mask bytes of row i of every tile.
-    static inline __attribute__((always_inline)) Flags read_words(const Window<T>& window, int tile, int i) {
+    static inline __attribute__((always_inline)) Words read_words(const Window<T>& window, int tile, int i) {
         const char* row = window.mask_row(tile, i);
-        Vector<std::int32_t, L> words;
+        Words words;
         if constexpr (M == 4) {
             std::memcpy(&words, row, sizeof words);
             if constexpr (L >= 4) {
@@ -74,59 +85,77 @@ private:
             for (int l = 0; l < L; ++l) std::memcpy(&word[l], row + l * M, M);
             std::memcpy(&words, word, sizeof words);
         }
-        return __builtin_convertvector(words, Flags);
+        return words;
     }
 
-    static Flags all(std::uint32_t word) { return static_cast<I>(static_cast<std::int32_t>(word)) - Flags{}; }
+    static Words all(std::uint32_t word) { return static_cast<std::int32_t>(word) - Words{}; }
     static D magnitude(D x) { return (D)((Bits)x & (std::numeric_limits<std::int64_t>::max() - Bits{})); }
-    static D positive(D x) { return positive_lanes<double, L / P>(x); }
+    static D positive(D x) { return positive_lanes<double, lanes>(x); }
+    static constexpr int place_of(int lane) { return M == 4 ? quad_of<L>(lane) : lane; }
 
-    // Whether all tiles that count meet the bounds; `held`: how many entries each row, then each column
-    // keeps.
-    inline __attribute__((always_inline)) bool meets_bounds(const Flags* words, int count,
-                                                            Flags* held) const {
-        Flags columns = words[0], seen = words[0];
+    // How many entries each row, and in byte j of the answer column j, keeps.
+    static inline __attribute__((always_inline)) Words count_kept(const Words* words, Words* in_row) {
+        Words columns{};
         MASKSOLVE_UNROLL
         for (int i = 0; i < M; ++i) {
-            if (i > 0) {
-                columns += words[i];
-                seen |= words[i];
-            }
-            const Flags two = words[i] + (words[i] >> 16);
-            held[i] = (two + (two >> 8)) & 0xff;
+            columns += words[i];
+            const Words two = words[i] + (words[i] >> 16);
+            in_row[i] = (two + (two >> 8)) & 0xff;
         }
-        MASKSOLVE_UNROLL
-        for (int j = 0; j < M; ++j) held[M + j] = (columns >> (8 * j)) & 0xff;
-        Flags wrong = seen & all(~0x01010101u);
-        MASKSOLVE_UNROLL
-        for (int line = 0; line < 2 * M; ++line)
-            wrong |= at_most_ ? (held[line] > I(n_)) : (held[line] != I(n_));
-        std::uint64_t counting = 0;
-        for (int l = 0; l < L; ++l) counting |= static_cast<std::uint64_t>(in_place(l) < count) << l;
-        return (lane_bits<I, L>(wrong != 0) & counting) == 0;
+        return columns;
     }
-    static constexpr int in_place(int lane) { return M == 4 ? quad_of<L>(lane) : lane; }
+
+    // Whether the masks of all tiles that count meet the bounds.
+    inline __attribute__((always_inline)) bool meets_bounds(const Words* words, int count) const {
+        constexpr std::uint32_t ones = M == 4 ? 0x01010101u : M == 3 ? 0x010101u : 0x0101u;
+        Words in_row[M], seen{};
+        const Words columns = count_kept(words, in_row);
+        Words wrong{};
+        MASKSOLVE_UNROLL
+        for (int i = 0; i < M; ++i) {
+            seen |= words[i];
+            wrong |= at_most_ ? (in_row[i] > n_) : (in_row[i] ^ n_);
+        }
+        wrong |= seen & all(~ones);
+        // Subtracting bytes of at most 4 from bytes of n + 128 leaves the top bits unless one exceeds n.
+        if (at_most_) wrong |= ~(all((n_ | 128) * ones) - columns) & all(128 * ones);
+        else wrong |= columns ^ all(n_ * ones);
+        if (count == L) return lane_bits_of(wrong != 0) == 0;
+        std::uint64_t counting = 0;
+        for (int l = 0; l < L; ++l) counting |= static_cast<std::uint64_t>(place_of(l) < count) << l;
+        return (lane_bits_of(wrong != 0) & counting) == 0;
+    }
+    static std::uint64_t lane_bits_of(Words x) { return lane_bits<std::int32_t, L>(x); }
 
     // False, and no answer, if a kept score is negative and Signed is false.
     template <bool Signed, bool square>
-    __attribute__((noinline)) bool run(const Window<T>& window, int tile, int count, const V* u, const V* v,
-                                       Verdicts& verdicts) const {
-        V s[M][M];
-        Flags words[M], held[2 * M];
-        read_scores(window, tile, s);
-        MASKSOLVE_UNROLL
-        for (int i = 0; i < M; ++i) words[i] = read_words(window, tile, i);
-        verdicts.feasible &= meets_bounds(words, count, held);
-        V worth[M][M];
+    __attribute__((noinline)) bool run(const Window<T>& window, int tile, int count, const T* u_of_tiles,
+                                       const T* v_of_tiles, Verdicts& verdicts) const {
+        V u[M], v[M];
+        read(u_of_tiles, u);
+        read(v_of_tiles, v);
+        Lanes<T> scores[M][M], worths[M][M], rows[M], columns[M];
+        Lanes<std::int32_t> kept[M];
+        Words words[M];
         Flags signs{};
         MASKSOLVE_UNROLL
         for (int i = 0; i < M; ++i) {
+            words[i] = read_words(window, tile, i);
+            std::memcpy(&kept[i], &words[i], sizeof words[i]);
+            std::memcpy(&rows[i], &u[i], sizeof u[i]);
+            std::memcpy(&columns[i], &v[i], sizeof v[i]);
+            V s[M];
+            read(window.row(tile, i), s);
+            const Flags flags = __builtin_convertvector(words[i], Flags);
             MASKSOLVE_UNROLL
             for (int j = 0; j < M; ++j) {
-                worth[i][j] = (V)((Flags)s[i][j] & (Flags{} - ((words[i] >> (8 * j)) & 1)));
-                if (!Signed && !square) signs |= (Flags)worth[i][j];
+                const V worth = (V)((Flags)s[j] & (Flags{} - ((flags >> (8 * j)) & 1)));
+                std::memcpy(&scores[i][j], &s[j], sizeof s[j]);
+                std::memcpy(&worths[i][j], &worth, sizeof worth);
+                if (!Signed && !square) signs |= (Flags)worth;
             }
         }
+        verdicts.feasible &= meets_bounds(words, count);
         if (!Signed && !square && lane_bits<I, L>(signs < 0) != 0) return false;
         D objective[P], slack[P], violation[P], scale[P];
         MASKSOLVE_UNROLL
@@ -134,33 +163,31 @@ private:
             D price[M], sum[M], size[M], prices{};
             MASKSOLVE_UNROLL
             for (int j = 0; j < M; ++j) {
-                price[j] = widened<double, T, L>(v[j], k);
+                price[j] = columns[j].wide(k);
                 prices += magnitude(price[j]);
                 sum[j] = size[j] = D{};
             }
             violation[k] = D{};
             MASKSOLVE_UNROLL
             for (int i = 0; i < M; ++i) {
-                const D row = widened<double, T, L>(u[i], k);
-                const Bits word = widened<std::int64_t, I, L>(words[i], k);
+                const D row = rows[i].wide(k);
+                const Bits word = kept[i].wide_bits(k);
                 prices += magnitude(row);
                 MASKSOLVE_UNROLL
                 for (int j = 0; j < M; ++j) {
-                    D score = widened<double, T, L>(s[i][j], k), kept = widened<double, T, L>(worth[i][j], k);
+                    D score = scores[i][j].wide(k), worth = worths[i][j].wide(k);
                     if (square) {
                         score *= score;
-                        kept *= kept;
+                        worth *= worth;
                     }
                     const D reduced = score - (row + price[j]);
                     const Bits turned = (word << (63 - 8 * j)) & std::numeric_limits<std::int64_t>::min();
                     violation[k] += positive((D)((Bits)reduced ^ turned));
-                    sum[j] += kept;
-                    if (Signed) size[j] += magnitude(kept);
+                    sum[j] += worth;
+                    if (Signed) size[j] += magnitude(worth);
                 }
-                if (at_most_) violation[k] += line(row, held[i], k);
             }
-            if (at_most_)
-                for (int j = 0; j < M; ++j) violation[k] += line(price[j], held[M + j], k);
+            violation[k] += prices * rounding_.rows;
             const D* sizes = Signed ? size : sum;
             const D infinite = D{} + std::numeric_limits<double>::infinity();
             D least = infinite, whole{}, worthy{};
@@ -170,12 +197,12 @@ private:
                 objective[k] += sum[j];
                 whole += sizes[j];
                 const Bits keeps = sizes[j] > D{};  // more than zeros
-                const D size_or_infinite = select_lanes<double, L / P>(keeps, sizes[j], infinite);
+                const D size_or_infinite = select_lanes<double, lanes>(keeps, sizes[j], infinite);
                 least = size_or_infinite < least ? size_or_infinite : least;
                 worthy += (D)(keeps & (Bits)(D{} + 1.0));
             }
-            violation[k] += prices * rounding_.rows;
-            scale[k] = select_lanes<double, L / P>(whole > D{}, least * worthy, D{});
+            scale[k] = select_lanes<double, lanes>(whole > D{}, least * worthy, D{});
+            if (at_most_) violation[k] += line_violations(words, u, v, k);
             slack[k] = violation[k] + (whole + violation[k]) * rounding_.sums;
         }
         store_wide<T, L, M == 4>(objective, verdicts.objective + tile);
@@ -185,11 +212,25 @@ private:
         return true;
     }
 
-    // A line that may keep fewer: its price times as many entries as it could keep beyond those it does, if
-    // positive, or else as it could do without.
-    inline __attribute__((always_inline)) D line(D price, Flags held, int k) const {
-        const D here = __builtin_convertvector(widened<std::int64_t, I, L>(held, k), D);
-        return price > D{} ? price * (double(n_) - here) : (D{} - price) * here;
+    // Lines that may keep fewer: a price times as many entries as its line could keep beyond those it does,
+    // if the price is positive, or else as it could do without.
+    __attribute__((noinline)) D line_violations(const Words* words, const V* u, const V* v, int k) const {
+        Words in_row[M];
+        const Words columns = count_kept(words, in_row);
+        D sum{};
+        const auto add = [&](V price_lanes, Words held) {
+            Lanes<T> prices;
+            Lanes<std::int32_t> counts;
+            std::memcpy(&prices, &price_lanes, sizeof price_lanes);
+            std::memcpy(&counts, &held, sizeof held);
+            const D price = prices.wide(k), here = __builtin_convertvector(counts.wide_bits(k), D);
+            sum += price > D{} ? price * (double(n_) - here) : (D{} - price) * here;
+        };
+        for (int i = 0; i < M; ++i) {
+            add(u[i], in_row[i]);
+            add(v[i], (columns >> (8 * i)) & 0xff);
+        }
+        return sum;
     }
 };
 

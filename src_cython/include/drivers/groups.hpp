@@ -9,7 +9,7 @@ namespace masksolve {
 namespace MASKSOLVE_ISA {
 
 template <typename T, int P, int Width>
-class GroupRun {
+class GroupRun final : public SegmentSolver<T> {
 public:
     GroupRun(const Job& job, Outcome&)
         : job_(job),
@@ -17,7 +17,8 @@ public:
           kernel_(job.row_bounds(), job.width, job.groups_in_columns, squared_),
           certifier_(job) {}
 
-    void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window, Verdicts& verdicts) {
+    void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window,
+               Verdicts& verdicts) override {
         alignas(64) T prices[most_segment_tiles];
         for (int g = 0; g < count; g += Kernel::L) {
             const int here = std::min(Kernel::L, count - g);

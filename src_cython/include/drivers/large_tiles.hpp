@@ -2,6 +2,7 @@
 #pragma once
 
 #include "certificate/large_tiles.hpp"
+#include "certificate/segments.hpp"
 #include "drivers/segments.hpp"
 #include "kernels/groups.hpp"
 #include "kernels/large_tiles.hpp"
@@ -13,7 +14,7 @@ namespace MASKSOLVE_ISA {
 constexpr int cold_rounds = 3, warm_rounds = 1;
 
 template <typename T, int P>
-class LargeTileRun {
+class LargeTileRun final : public SegmentSolver<T> {
 public:
     LargeTileRun(const Job& job, Outcome& outcome)
         : job_(job),
@@ -22,9 +23,11 @@ public:
           at_most_(job.row_least == 0),
           square_(Staging<T>::squares_later(job)),
           kernel_(job.width, job.row_most),
+          together_(job),
           certifier_(job) {}
 
-    void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window, Verdicts& verdicts) {
+    void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window,
+               Verdicts& verdicts) override {
         for (int t = 0; t < count; ++t) {
             fetch_ahead(job_, strip, k + t, 1);
             load(window, t);
@@ -33,8 +36,11 @@ public:
             write_mask(window, t);
             store_prices(job_.rows, strip.rows[k + t], m_, kernel_.u);
             store_prices(job_.columns, strip.columns[k + t], m_, kernel_.v);
-            certifier_.certify(window, t, kernel_.u, kernel_.v, verdicts);
+            std::memcpy(u_[t], kernel_.u, sizeof u_[t]);
+            std::memcpy(v_[t], kernel_.v, sizeof v_[t]);
         }
+        if (!together_.prove(window, count, u_[0], v_[0], job_.tolerance(), verdicts))
+            for (int t = 0; t < count; ++t) certifier_.certify(window, t, u_[t], v_[t], verdicts);
         outcome_.augmentations += kernel_.augmentations;
         outcome_.steps += kernel_.steps;
         kernel_.augmentations = kernel_.steps = 0;
@@ -45,13 +51,20 @@ private:
     Outcome& outcome_;
     int m_;
     bool at_most_, square_;
+    Integer<T> signs_ = 0;  // negative if a score of the tile is
     TileKernel<T, P> kernel_;
+    SegmentCertifier<T, P> together_;
     LargeTileCertifier<T, P> certifier_;
+    // Prices of a segment's tiles, of side P / 2 + 1 at least, or 5.
+    static constexpr int least_side = P == 8 ? 5 : P / 2 + 1;
+    static constexpr int most_tiles = segment_entries / (least_side * least_side) + 1;
+    alignas(64) T u_[most_tiles][P], v_[most_tiles][P];
 
     // The tile's scores; rows and columns beyond m are left alone. Where a line may keep fewer than n,
     // negative scores count as 0, and are dropped in the end: their magnitude shall not round the other
     // scores away.
     void load(const Window<T>& window, int tile) {
+        signs_ = 0;
         for (int i = 0; i < m_; ++i) {
             T* to = kernel_.s[i];
             const T* from = window.row(tile, i);
@@ -59,9 +72,19 @@ private:
             else std::memcpy(to, from, m_ * sizeof(T));
             if (square_)
                 for (int j = 0; j < m_; ++j) to[j] *= to[j];
-            if (at_most_)
-                for (int j = 0; j < m_; ++j) to[j] = to[j] > 0 ? to[j] : T{0};
+            if (at_most_) raise_to_zero(to);
         }
+    }
+
+    void raise_to_zero(T* row) {
+        Integer<T> signs = 0;
+        for (int j = 0; j < m_; ++j) {
+            Integer<T> bits;
+            std::memcpy(&bits, &row[j], sizeof bits);
+            signs |= bits;
+            row[j] = row[j] > 0 ? row[j] : T{0};
+        }
+        signs_ |= signs;
     }
 
     // False, and nothing of use in v, if a price is so far off the scores that rounding would drown them.
@@ -84,7 +107,7 @@ private:
         for (int i = 0; i < m_; ++i) kept[i] = kernel_.kept(i);
         if (at_most_) {
             if (!kernel_.make_prices_non_negative()) shrink(kept);
-            for (int i = 0; i < m_; ++i) {
+            for (int i = 0; i < m_ && signs_ < 0; ++i) {
                 const T* scores = window.row(tile, i);
                 std::uint64_t positive = 0;
                 for (int j = 0; j < m_; ++j)

@@ -35,10 +35,21 @@ inline bool all_within(const Verdicts& verdicts, int count, double threshold) {
     return within;
 }
 
-// `Run` solves and certifies the `count` tiles of a window, the strip's k-th first: run.solve(strip, k,
-// count, window, verdicts).
-template <typename T, typename Run>
-void run_segments(const Job& job, Outcome& outcome, Run& run, bool packed) {
+// What solves and certifies the `count` tiles of a window, the strip's k-th first. An interface, so that the
+// loop over segments is compiled once and not for every kernel.
+template <typename T>
+class SegmentSolver {
+public:
+    virtual void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window,
+                       Verdicts& verdicts) = 0;
+
+protected:
+    ~SegmentSolver() = default;
+};
+
+template <typename T>
+__attribute__((noinline)) void run_segments(const Job& job, Outcome& outcome, SegmentSolver<T>& run,
+                                            bool packed) {
     Ledger ledger(job, outcome);
     GeneralSolver general(job, outcome, ledger);
     Staging<T> staging(job, packed);

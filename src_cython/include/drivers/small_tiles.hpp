@@ -1,6 +1,7 @@
 // Whole tiles of side 2 to 4, one a lane.
 #pragma once
 
+#include "certificate/segments.hpp"
 #include "certificate/small_tiles.hpp"
 #include "drivers/segments.hpp"
 #include "kernels/small_tiles.hpp"
@@ -9,18 +10,38 @@ namespace masksolve {
 namespace MASKSOLVE_ISA {
 
 template <typename T, int M>
-class SmallTileRun {
+class SmallTileRun final : public SegmentSolver<T> {
 public:
     SmallTileRun(const Job& job, Outcome&)
-        : job_(job), certifier_(job), square_(Staging<T>::squares_later(job)) {}
+        : job_(job), together_(job), certifier_(job), square_(Staging<T>::squares_later(job)) {}
 
-    void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window, Verdicts& verdicts) {
+    void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window,
+               Verdicts& verdicts) override {
+        alignas(64) T u[most_tiles][M], v[most_tiles][M];
         int t = 0;
         for (; t + L <= count; t += L) {
             fetch_ahead(job_, strip, k + t, L);
-            solve_lanes(strip, k + t, L, window, t, verdicts);
+            solve_lanes(window, t, u + t, v + t);
         }
-        if (t < count) solve_rest(strip, k + t, count - t, window, t, verdicts);
+        Window<T> rest{};
+        if (t < count) {
+            fill_up(window, t, count - t, rest);
+            solve_lanes(rest, 0, u + t, v + t);
+            for (int i = 0; i < M; ++i) std::memcpy(window.mask_row(t, i), mask_[i], (count - t) * M);
+        }
+        if (job_.rows.data != nullptr) write_prices(strip, k, count, u, v);
+        if constexpr (M == 4)
+            if (together_.prove(window, count, u[0], v[0], job_.tolerance(), verdicts)) return;
+        for (t = 0; t + L <= count; t += L) certifier_.certify(window, t, L, u[t], v[t], verdicts);
+        if (t < count) {
+            Verdicts padded;
+            certifier_.certify(rest, 0, count - t, u[t], v[t], padded);
+            std::copy_n(padded.objective, count - t, verdicts.objective + t);
+            std::copy_n(padded.slack, count - t, verdicts.slack + t);
+            std::copy_n(padded.violation, count - t, verdicts.violation + t);
+            std::copy_n(padded.scale, count - t, verdicts.scale + t);
+            verdicts.feasible &= padded.feasible;
+        }
     }
 
 private:
@@ -28,40 +49,35 @@ private:
     using Prices = typename Kernel::V;
     static constexpr int L = Kernel::L;
 
+    static constexpr int most_tiles = most_segment_tiles + L;  // in whole registers
+
     const Job& job_;
+    SegmentCertifier<T, M == 4 ? 4 : 8> together_;
     SmallTileCertifier<T, M> certifier_;
     bool square_;
     typename Kernel::Parts parts_;
+    alignas(64) T scores_[M][L * M];
+    alignas(64) char mask_[M][L * M];
 
     // Too few tiles to fill the lanes: a copy, filled up with tiles of zeros.
-    __attribute__((noinline)) void solve_rest(const Strip& strip, std::ptrdiff_t k, int count,
-                                              Window<T>& window, int first, Verdicts& verdicts) {
-        alignas(64) T scores[M][L * M] = {};
-        alignas(64) char mask[M][L * M] = {};
-        for (int i = 0; i < M; ++i) std::memcpy(scores[i], window.row(first, i), count * M * sizeof(T));
-        Window<T> copy{};
-        copy.scores = reinterpret_cast<const char*>(scores);
-        copy.down = sizeof scores[0];
+    __attribute__((noinline)) void fill_up(const Window<T>& window, int first, int count, Window<T>& copy) {
+        std::memset(scores_, 0, sizeof scores_);
+        std::memset(mask_, 0, sizeof mask_);
+        for (int i = 0; i < M; ++i) std::memcpy(scores_[i], window.row(first, i), count * M * sizeof(T));
+        copy.scores = reinterpret_cast<const char*>(scores_);
+        copy.down = sizeof scores_[0];
         copy.step = M * sizeof(T);
-        copy.mask = mask[0];
+        copy.mask = mask_[0];
         copy.mask_down = L * M;
         copy.mask_step = M;
-        Verdicts padded;
-        solve_lanes(strip, k, count, copy, 0, padded);
-        for (int i = 0; i < M; ++i) std::memcpy(window.mask_row(first, i), mask[i], count * M);
-        std::copy_n(padded.objective, count, verdicts.objective + first);
-        std::copy_n(padded.slack, count, verdicts.slack + first);
-        std::copy_n(padded.violation, count, verdicts.violation + first);
-        std::copy_n(padded.scale, count, verdicts.scale + first);
-        verdicts.feasible &= padded.feasible;
     }
 
-    inline __attribute__((always_inline)) void solve_lanes(const Strip& strip, std::ptrdiff_t k, int count,
-                                                           Window<T>& window, int first, Verdicts& verdicts) {
+    inline __attribute__((always_inline)) void solve_lanes(Window<T>& window, int first, T (*rows)[M],
+                                                           T (*columns)[M]) const {
         Prices u[M], v[M];
         solve_batch(window, first, u, v);
-        if (job_.rows.data != nullptr) write_prices(strip, k, count, u, v);
-        certifier_.certify(window, first, count, u, v, verdicts);
+        spread(u, rows);
+        spread(v, columns);
     }
 
     inline __attribute__((always_inline)) void solve_batch(Window<T>& window, int first, Prices* u,
@@ -106,13 +122,10 @@ private:
     }
 
     __attribute__((noinline)) void write_prices(const Strip& strip, std::ptrdiff_t k, int count,
-                                                const Prices* u, const Prices* v) const {
-        alignas(64) T rows[L][M], columns[L][M];
-        spread(u, rows);
-        spread(v, columns);
+                                                const T (*u)[M], const T (*v)[M]) const {
         for (int t = 0; t < count; ++t) {
-            store_prices(job_.rows, strip.rows[k + t], M, rows[t]);
-            store_prices(job_.columns, strip.columns[k + t], M, columns[t]);
+            store_prices(job_.rows, strip.rows[k + t], M, u[t]);
+            store_prices(job_.columns, strip.columns[k + t], M, v[t]);
         }
     }
 

@@ -43,9 +43,12 @@ public:
     void solve(int rounds, bool warm) {
         transpose<T, P>(s, t_);
         if (!warm) std::fill_n(v, P, T{0});
+        watchful_ = true;
+        far_apart_ = false;
         price(t_, v, u);
         for (int round = 0; round < rounds; ++round) {
             price(s, u, v);
+            watchful_ = far_apart_;
             price(t_, v, u);
         }
         keep_rows();
@@ -90,15 +93,11 @@ private:
     alignas(64) I kept_[words][P];  // bit j % word_bits of kept_[j / word_bits][i]: (i, j) is kept
     alignas(64) I bit_[P], lane_[P];
     alignas(64) I in_column_[P];  // kept entries of each column
+    // Where the (n+1)-th largest is of another order of magnitude than the n-th, such as a very negative
+    // score for an entry that is not wanted, rounding would drown the other scores in their middle. The first
+    // prices of rows and of columns are watched for it, the later ones if it occurs.
+    bool watchful_ = true, far_apart_ = false;
     std::uint64_t excess_ = 0, deficit_ = 0, tied_ = 0;
-
-    // The middle, unless `low` is of another order of magnitude, such as a very negative score for an entry
-    // that is not wanted: rounding would drown the other scores in such a price.
-    template <typename V>
-    static inline __attribute__((always_inline)) V middle(V high, V low) {
-        const V half = (high + low) * T(0.5), size = high < V{} ? -high : high, least = high - size * T(1024);
-        return half > least ? half : least;
-    }
 
     // to = middle between the n-th and (n+1)-th largest over k of from[k] - other[k]; tied_: where both are
     // equal.
@@ -116,7 +115,14 @@ private:
             sort_descending<half>(b);
             V high, low;
             neighbours_of_two<half>(a, b, n_, high, low);
-            *reinterpret_cast<V*>(&to[at]) = middle(high, low);
+            V middle = (high + low) * T(0.5);
+            if (watchful_) {
+                const V least = high - (high < V{} ? -high : high) * T(1024);
+                const std::uint64_t far = lane_bits<I, L>(low < least);
+                far_apart_ |= far != 0;
+                if (far != 0) middle = middle > least ? middle : least;
+            }
+            *reinterpret_cast<V*>(&to[at]) = middle;
             *reinterpret_cast<V*>(&low_[at]) = low;
             tied_ |= lane_bits<I, L>(high == low) << at;
         }

@@ -67,5 +67,36 @@ inline void store_words(Vector<I, L> x, char* to) {
     std::memcpy(to, &words, sizeof words);
 }
 
+// Each of the values at `from` in so many neighbouring lanes.
+template <int times, typename T, int L>
+inline __attribute__((always_inline)) Vector<T, L> repeated(const T* from) {
+    if constexpr (times >= L) {
+        return *from - Vector<T, L>{};
+    } else {
+        Vector<Integer<T>, L> order;
+        for (int l = 0; l < L; ++l) order[l] = l / times;
+        constexpr int values = L / times, bytes = values * sizeof(T);
+        Vector<T, L> x;
+#if MASKSOLVE_X86_BYTES >= 64
+        if constexpr (L * sizeof(T) == 64 && bytes == 16) {
+            x = (Vector<T, L>)_mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+        } else if constexpr (L * sizeof(T) == 64 && bytes == 8) {
+            x = (Vector<T, L>)_mm512_broadcastq_epi64(
+                _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
+        } else
+#endif
+#if MASKSOLVE_X86_BYTES >= 32
+            if constexpr (L * sizeof(T) == 32 && bytes == 8) {
+            x = (Vector<T, L>)_mm256_broadcastq_epi64(
+                _mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
+        } else
+#endif
+        {
+            for (int l = 0; l < L; ++l) x[l] = from[l % values];
+        }
+        return shuffle<T, L>(x, x, order);
+    }
+}
+
 }  // namespace MASKSOLVE_ISA
 }  // namespace masksolve

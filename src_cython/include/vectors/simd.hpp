@@ -79,7 +79,12 @@ inline Vector<T, L> shuffle(Vector<T, L> a, Vector<T, L> b, Vector<Integer<T>, L
 template <typename T, int L, typename From>
 inline Vector<T, L> widen_lanes(const From* from) {
 #if MASKSOLVE_X86_BYTES >= 64
-    if constexpr (std::is_same_v<T, double> && std::is_same_v<From, float> && L == 8) {
+    if constexpr (std::is_same_v<T, From>) {
+        return *reinterpret_cast<const typename VectorType<T, L>::unaligned*>(from);
+    } else if constexpr (std::is_same_v<T, std::int64_t> && std::is_same_v<From, std::int32_t> && L == 8) {
+        return (Vector<T, L>)_mm512_cvtepi32_epi64(
+            _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)));
+    } else if constexpr (std::is_same_v<T, double> && std::is_same_v<From, float> && L == 8) {
         return (Vector<T, L>)_mm512_cvtps_pd(_mm256_loadu_ps(from));
     } else if constexpr (std::is_same_v<T, std::int64_t> && std::is_same_v<From, char> && L == 8) {
         return (Vector<T, L>)_mm512_cvtepi8_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(from)));
@@ -88,7 +93,9 @@ inline Vector<T, L> widen_lanes(const From* from) {
     } else
 #endif
 #if MASKSOLVE_X86_BYTES >= 32
-        if constexpr (std::is_same_v<T, double> && std::is_same_v<From, float> && L == 4) {
+        if constexpr (std::is_same_v<T, std::int64_t> && std::is_same_v<From, std::int32_t> && L == 4) {
+        return (Vector<T, L>)_mm256_cvtepi32_epi64(_mm_loadu_si128(reinterpret_cast<const __m128i*>(from)));
+    } else if constexpr (std::is_same_v<T, double> && std::is_same_v<From, float> && L == 4) {
         return (Vector<T, L>)_mm256_cvtps_pd(_mm_loadu_ps(from));
     } else if constexpr (std::is_same_v<T, std::int64_t> && std::is_same_v<From, char> && L == 4) {
         return (Vector<T, L>)_mm256_cvtepi8_epi64(_mm_loadu_si32(from));
