@@ -76,9 +76,8 @@ class MaskResult:
         at most 4 MiB or, for transposable patterns, no more memory than the mask;
         ``solve(..., duals=True)`` always keeps them.
     tiles : TileSums or None
-        Objective and bound of every tile. By default they are kept if they take at most 4 MiB or, for
-        transposable patterns with m >= 8, where they take at most a quarter of the mask's memory;
-        ``solve(..., tiles=True)`` always keeps them.
+        Objective and bound of every tile. By default they are kept if they take at most 1 MiB (65,536
+        tiles); ``solve(..., tiles=True)`` always keeps them.
     stats : mapping
         ``tiles``, ``seconds``, ``workers``, ``chosen_because``; ``open``, the number of tiles that are not
         proven optimal, with ``worst_tile`` and ``worst_gap`` if there are any; ``negative_share`` if the

@@ -13,8 +13,11 @@ from typing import Any, Protocol
 
 from ..types import Bounds, Prices
 
-_SMALL = 4 << 20
-"""Bytes of prices, or of the tiles' bounds, that are always kept."""
+_SMALL_PRICES = 4 << 20
+"""Bytes of prices that are always kept."""
+
+SMALL_SUMS = 1 << 20
+"""Bytes of the tiles' objectives and bounds that are always kept: more of them would be felt in a solve."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,6 +141,6 @@ class Block(Protocol):
         ...
 
 
-def keeps(asked: bool | None, size: int, share: bool) -> bool:
+def keeps(asked: bool | None, size: int, share: bool, *, small: int = _SMALL_PRICES) -> bool:
     """Whether to keep something of ``size`` bytes: as asked; None: if it is small, or ``share`` says so."""
-    return (size <= _SMALL or share) if asked is None else asked
+    return (size <= small or share) if asked is None else asked

@@ -19,7 +19,7 @@ from ..frameworks import framework_of
 from ..problem import MaskProblem
 from ..tiling import Region, Segment
 from ..types import BoolArray, Bounds, Prices
-from . import Chunk, TileNumbers, keeps
+from . import SMALL_SUMS, Chunk, TileNumbers, keeps
 from .host import tile_numbers, worth
 from .placed import Placed
 
@@ -212,7 +212,7 @@ class DeviceLayout:
         lines, entries = sum(tiling.lines), problem.pattern.m**2
         size = lines * (8 if problem.double else 4)
         self._keeps_prices = keeps(prices, tiling.tiles * size, transposable and size <= entries)
-        self._keeps_tiles = keeps(tiles, tiling.tiles * 16, transposable and entries >= 64)
+        self._keeps_tiles = keeps(tiles, tiling.tiles * 16, False, small=SMALL_SUMS)
         self._tails = tiling.tails(tiling.grouped(xp, problem.scores))
         self._placed = (
             Placed.of(problem, prices=self._keeps_prices, tiles=self._keeps_tiles) if in_place else None

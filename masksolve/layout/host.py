@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ..problem import MaskProblem
 from ..tiling import Region, Segment, Tiling
 from ..types import BoolArray, Bounds, Float64Array, Prices, Score
-from . import Chunk, TileNumbers, keeps
+from . import SMALL_SUMS, Chunk, TileNumbers, keeps
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 Index = Any  # of tiles in a block's grid
@@ -208,7 +208,7 @@ class HostLayout:
         ):
             self._prices = self._room_for_prices()
         self.tile_objective = self.tile_bound = None
-        if keeps(tiles, tiling.tiles * 16, transposable and entries >= 64):
+        if keeps(tiles, tiling.tiles * 16, False, small=SMALL_SUMS):
             self.tile_objective, self.tile_bound = np.zeros(tiling.grid), np.zeros(tiling.grid)
         if start is not None:
             self._start = self._on_grid(start.rounded(self._dtype))

@@ -97,7 +97,9 @@ def test_a_forced_negative_entry_counts_as_it_is() -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("signed", [False, True])
-@pytest.mark.parametrize("text", ["2:4-T", "1:4-T at_most", "4:8-T", "4:8-T at_most", "8:16-T", "16:32-T", "2:4", "4:8"])
+@pytest.mark.parametrize(
+    "text", ["2:4-T", "1:4-T at_most", "4:8-T", "4:8-T at_most", "8:16-T", "16:32-T", "2:4", "4:8"]
+)
 def test_sums_by_segment_are_those_of_the_tiles(
     text: str, signed: bool, dtype: type[np.floating[Any]]
 ) -> None:

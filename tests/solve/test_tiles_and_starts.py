@@ -49,7 +49,7 @@ def test_sums_are_kept_by_default_where_they_are_cheap() -> None:
     assert ms.solve(gaussian(8, 8), "2:4-T", tiles=False).tiles is None
     large = np.broadcast_to(gaussian(2048).astype(np.float32), (2048, 2048))
     assert ms.solve(large, "2:4").tiles is None
-    assert ms.solve(large, "4:8-T").tiles is not None
+    assert ms.solve(large, "16:32-T").tiles is not None
 
 
 def test_no_bound_no_sums() -> None:
