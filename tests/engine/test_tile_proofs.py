@@ -28,7 +28,7 @@ def test_hostile_scores(text: str, dtype: type[np.floating[Any]], constraint: st
     shape = (2 * pattern.m, 2 * pattern.m)
     for number, (name, scores) in enumerate(hostile(rng, shape, dtype)):
         score = SCORES[number % len(SCORES)]
-        if not np.isfinite(worth(scores, score)).all():
+        if not worth(scores, score).max() <= 1e300:
             score = "value"
         for instruction_set in RUNNING:
             answer, block = solve(scores, str(pattern), score, instruction_set)
