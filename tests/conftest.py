@@ -1,8 +1,20 @@
 """Fixtures that several modules use."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
+
+
+def pytest_configure() -> None:
+    """Take signals as a terminal would send them.
+
+    What a shell starts in the background ignores Ctrl-C, and under nohup a closed terminal too; programs
+    that it starts inherit that, and tests that send these signals would wait for nothing.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture
