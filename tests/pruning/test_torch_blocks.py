@@ -10,7 +10,8 @@ from torch import nn  # noqa: E402
 
 import masksolve as ms  # noqa: E402
 from masksolve.adapters import torch as mt  # noqa: E402
-from masksolve.adapters.torch.pruning.blocks import find_chains  # noqa: E402
+from masksolve.adapters.torch.blocks import find_chains, has_matrix  # noqa: E402
+from masksolve.adapters.torch.kinds import is_prunable  # noqa: E402
 
 
 class Block(nn.Module):
@@ -218,7 +219,8 @@ def test_several_chains_and_layers_between_them():
     assert set(ends.skipped) == {"between"}
 
 
-def test_which_lists_are_chains():
+@pytest.mark.parametrize("is_layer", [has_matrix, is_prunable])
+def test_which_lists_are_chains(is_layer):
     class Experts(nn.Module):
         def __init__(self):
             super().__init__()
@@ -235,7 +237,7 @@ def test_which_lists_are_chains():
             "blocks": nn.ModuleList(Experts() for _ in range(2)),
         }
     )
-    found = {chain.name: chain.names for chain in find_chains(model)}
+    found = {chain.name: chain.names for chain in find_chains(model, is_layer=is_layer)}
     # Experts are blocks to the eye; that they do not run one after another shows when they run.
     assert found.pop("mixed.1.experts") == ("mixed.1.experts.0", "mixed.1.experts.1")
     assert found.pop("single.0.experts")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from torch import nn
@@ -30,7 +30,17 @@ class Chain(NamedTuple):
         return any(layer == name or layer.startswith(f"{name}.") for name in self.names)
 
 
-def find_chains(model: nn.Module, blocks: str | Sequence[str] | bool = True) -> list[Chain]:
+def has_matrix(module: nn.Module) -> bool:
+    """Whether a parameter of the module's own is a matrix, or may be one where it has no values yet."""
+    return any(is_lazy(each) or each.ndim > 1 for each in module.parameters(recurse=False))
+
+
+def find_chains(
+    model: nn.Module,
+    blocks: str | Sequence[str] | bool = True,
+    *,
+    is_layer: Callable[[nn.Module], bool] = has_matrix,
+) -> list[Chain]:
     """Find the chains of blocks in a model.
 
     Parameters
@@ -38,8 +48,10 @@ def find_chains(model: nn.Module, blocks: str | Sequence[str] | bool = True) -> 
     model : Module
     blocks : bool, str or sequence of str
         True finds every ModuleList or Sequential of at least two modules of the same class that hold
-        layers with weights and are none themselves, the outermost of them. Names of such
-        containers say which to take. False takes none.
+        layers and are none themselves, the outermost of them. Names of such containers say which to
+        take. False takes none.
+    is_layer : callable
+        Called as ``is_layer(module)``: whether a module is a layer in this sense.
 
     Raises
     ------
@@ -47,7 +59,7 @@ def find_chains(model: nn.Module, blocks: str | Sequence[str] | bool = True) -> 
         If ``blocks`` is something else, or names what is no container of blocks.
     """
     if isinstance(blocks, bool):
-        return list(_found(model)) if blocks else []
+        return list(_found(model, is_layer)) if blocks else []
     names = [blocks] if isinstance(blocks, str) else list(blocks)
     modules = dict(model.named_modules())
     chains = []
@@ -56,35 +68,32 @@ def find_chains(model: nn.Module, blocks: str | Sequence[str] | bool = True) -> 
         if not isinstance(container, (nn.ModuleList, nn.Sequential)) or not len(container):
             raise ValueError(
                 f"blocks must be True, False or names of ModuleLists or Sequentials in the model, such as "
-                f"{[chain.name for chain in _found(model)] or 'model.layers'}, got {name!r}"
+                f"{[chain.name for chain in _found(model, is_layer)] or 'model.layers'}, got {name!r}"
             )
         chains.append(_chain(name, container))
     return chains
 
 
-def _found(model: nn.Module) -> Iterator[Chain]:
+def _found(model: nn.Module, is_layer: Callable[[nn.Module], bool]) -> Iterator[Chain]:
     taken: list[str] = []
     for name, module in model.named_modules():
         inside = any(name.startswith(f"{outer}.") for outer in taken if outer) or "" in taken
-        if not inside and isinstance(module, (nn.ModuleList, nn.Sequential)) and _alike(list(module)):
+        if inside or not isinstance(module, (nn.ModuleList, nn.Sequential)):
+            continue
+        if _alike(list(module), is_layer):
             taken.append(name)
             yield _chain(name, module)
 
 
-def _alike(children: list[nn.Module]) -> bool:
+def _alike(children: list[nn.Module], is_layer: Callable[[nn.Module], bool]) -> bool:
     return (
         len(children) > 1
         and len({id(child) for child in children}) == len(children)
         and len({type(child) for child in children}) == 1
         and not isinstance(children[0], nn.ModuleList)
-        and not any(_matrices(children[0], recurse=False))
-        and all(any(_matrices(child, recurse=True)) for child in children)
+        and not is_layer(children[0])
+        and all(any(is_layer(part) for part in child.modules()) for child in children)
     )
-
-
-def _matrices(module: nn.Module, *, recurse: bool) -> Iterator[bool]:
-    """Whether each parameter is a matrix, or may be one where it has no values yet."""
-    return (is_lazy(each) or each.ndim > 1 for each in module.parameters(recurse=recurse))
 
 
 def _chain(name: str, container: nn.Module) -> Chain:

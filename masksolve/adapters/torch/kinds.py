@@ -35,6 +35,11 @@ class Kind(NamedTuple):
     reason: str = ""
 
 
+def is_prunable(module: nn.Module) -> bool:
+    """Whether pruning from calibration data knows this layer."""
+    return isinstance(module, PRUNABLE)
+
+
 def kind_of(module: nn.Module, name: str, path: str) -> Kind:
     """Say how a module uses one of its parameters of two axes or more.
 

@@ -11,7 +11,8 @@ from torch import nn
 import masksolve as ms
 from masksolve.pruning.recipe import Recipe, Saliency
 
-from .blocks import find_chains
+from ..blocks import find_chains
+from ..kinds import is_prunable
 from .calibration import Calibration, Forward
 from .choosing import choose
 from .prune import Run, prune
@@ -161,7 +162,7 @@ def adaprune(
         backend=backend,
         dtype=dtype,
     )
-    chains = find_chains(model, blocks)
+    chains = find_chains(model, blocks, is_layer=is_prunable)
     choices = choose(model, recipe.pattern, chains, layers=layers, skip=skip, dense_ends=dense_ends)
     run = Run(
         title=str(recipe),

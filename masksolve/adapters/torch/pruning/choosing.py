@@ -8,8 +8,8 @@ from torch import nn
 
 import masksolve as ms
 
+from ..blocks import Chain
 from ..layers import PRUNABLE, Choice, choose_layers
-from .blocks import Chain
 
 
 def choose(

@@ -13,9 +13,10 @@ from torch import nn
 import masksolve as ms
 from masksolve.pruning.recipe import Recipe, Saliency
 
+from ..blocks import find_chains
+from ..kinds import is_prunable
 from ..layers import Choice, choose_layers
 from ..layout import as_matrices
-from .blocks import find_chains
 from .calibration import Calibration, Forward
 from .prune import Run, prune
 from .prune_report import AdaPruneReport
@@ -134,7 +135,7 @@ def convert(
         data = Calibration(calibration, batch_size=batch_size, forward=forward)
     run = Run(
         title=f"'{from_pattern}' to '{recipe.pattern}'",
-        chains=find_chains(model, blocks),
+        chains=find_chains(model, blocks, is_layer=is_prunable),
         strict=not isinstance(blocks, bool),
         bias_correction=bias_correction,
         checkpoint=checkpoint,

@@ -9,7 +9,7 @@ from torch import nn
 
 import masksolve as ms
 
-from .blocks import Chain
+from ..blocks import Chain
 from .calibration import Calibration
 from .observe import Source, layer_statistics, survey
 from .walk import BrokenChainError, Capture, Walk

@@ -16,9 +16,9 @@ import masksolve as ms
 from masksolve.pruning.layer import Pruned, prune_layer
 from masksolve.pruning.recipe import Recipe
 
+from ..blocks import Chain
 from ..layers import Choice
 from .absorb import absorb, absorber
-from .blocks import Chain
 from .calibration import Calibration, call
 from .checkpoint import Checkpoint, LayerState
 from .choosing import left_alone

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from .blocks import Chain
+from ..blocks import Chain
 from .calibration import Calibration, Enough, calibrating
 
 
