@@ -3,10 +3,12 @@
 from ..plane import Plane
 from .kinds import Choice, choose
 from .masks import apply, mask, mask_tree
+from .permuting import PermutedTree, permute
 from .training import Sparsifier, SparsifyState, sparsify
 
 __all__ = [
     "Choice",
+    "PermutedTree",
     "Plane",
     "Sparsifier",
     "SparsifyState",
@@ -14,5 +16,6 @@ __all__ = [
     "choose",
     "mask",
     "mask_tree",
+    "permute",
     "sparsify",
 ]

@@ -10,7 +10,7 @@ pytest.importorskip("scipy")
 
 import jax.numpy as jnp  # noqa: E402
 
-from masksolve.adapters.jax_permute import permute  # noqa: E402
+from masksolve.adapters.jax import permute  # noqa: E402
 
 GROUPS = [
     [("up/kernel", 1), ("up/bias", 0), ("gate/kernel", -1), ("down/kernel", 0)],
