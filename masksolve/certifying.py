@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from .arrays import dtype_name, is_real
 from .backends import finishes, is_trusted
 from .backends.base import Backend, ChunkBackend, Report
 from .backends.finishing import solve_exactly
@@ -16,7 +18,6 @@ from .certificate import Proofs, feasible, price, prove, settle, tolerance_of
 from .errors import BackendFailedError
 from .layout import Block, Chunk
 from .layout.device import DeviceBlock
-from .problem import dtype_name, is_real
 from .rounding import upper_sum
 from .types import Prices
 
@@ -140,15 +141,13 @@ class _Run:
         assert self.block.placed is not None
         self.block.placed.write(places, mask, prices)
         self.block.placed.record(places, objective, bound)
-        worst = int(np.argmax(np.where(open_, settled.gap, -1.0)))
-        some = bool(open_.any())
-        return Report(
-            math.fsum([report.objective, *objective.tolist()]),
-            upper_sum([report.bound, *bound.tolist()]),
+        return _report(
+            [report.objective, *objective.tolist()],
+            [report.bound, *bound.tolist()],
             {**report.counts, "decided_in_integers": settled.in_integers, "finished": len(finished)},
-            open=int(open_.sum()),
-            worst_tile=host.numbers[worst] if some else -1,
-            worst_gap=float(settled.gap[worst]) if some else 0.0,
+            host,
+            open_,
+            settled.gap,
         )
 
     def check_feasible(self, xp: Any, chunk: Chunk, mask: Any) -> None:
@@ -208,16 +207,29 @@ class _Run:
                 if better is not None:
                     self.block.amend(self.first + int(tile), *better)
         self.block.record(self.first, self.last, objective, bound)
-        worst = int(np.argmax(np.where(still, gap[open_], -1.0)))
-        some = bool(still.any())
-        return Report(
-            math.fsum(objective.tolist()),
-            upper_sum(bound.tolist()),
-            counts,
-            open=int(still.sum()),
-            worst_tile=host.numbers[worst] if some else -1,
-            worst_gap=float(gap[open_[worst]]) if some else 0.0,
-        )
+        return _report(objective.tolist(), bound.tolist(), counts, host, still, gap[open_])
+
+
+def _report(
+    objectives: list[float],
+    bounds: list[float],
+    counts: Mapping[str, int],
+    left: Chunk,
+    open_: npt.NDArray[np.bool_],
+    gap: npt.NDArray[np.float64],
+) -> Report:
+    """Sum up tiles; of those that had been left unproven, say which stayed open with the largest gap."""
+    if not open_.any():
+        return Report(math.fsum(objectives), upper_sum(bounds), counts)
+    worst = int(np.argmax(np.where(open_, gap, -1.0)))
+    return Report(
+        math.fsum(objectives),
+        upper_sum(bounds),
+        counts,
+        open=int(open_.sum()),
+        worst_tile=left.numbers[worst],
+        worst_gap=float(gap[worst]),
+    )
 
 
 def _totals(xp: Any, chunk: Chunk, proofs: Proofs) -> tuple[float, float]:

@@ -1,7 +1,7 @@
 """Checks of single arguments, shared by everything that takes some.
 
 Each returns its value, or raises an error that names the argument, the value and what was expected.
-Arrays are checked in `masksolve.problem`.
+Arrays are checked in `masksolve.arrays`.
 """
 
 from __future__ import annotations

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .arrays import kept_array, real_array
 from .errors import BackendUnavailableError
 from .frameworks import to_numpy
 from .layout.host import worth
 from .pattern import Pattern
-from .problem import kept_array, real_array
 from .result import MaskResult
 from .types import BoolArray, Float64Array, Score
 

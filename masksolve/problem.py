@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,10 +11,11 @@ import numpy.typing as npt
 
 from . import checks, frameworks
 from ._ext import scan
+from .arrays import boolean_array, check_real, check_shape, dtype_name, real_array
 from .frameworks import Framework, framework_of
 from .pattern import Pattern
 from .tiling import Tiling, tiling_of
-from .types import SCORES, BoolArray, FloatArray, Prices, Score
+from .types import SCORES, BoolArray, Score
 
 LARGEST_SINGLE = 2.0**96
 """Scores up to this are solved in float32 if it holds them exactly: their sums stay far from overflow."""
@@ -25,22 +23,14 @@ LARGEST_SINGLE = 2.0**96
 LARGEST_SUM = 1e300
 """Sums of the magnitudes of all scores stay below this."""
 
-_REAL = {
-    *("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"),
-    *("float16", "bfloat16", "float32", "float64"),
-}
 _DOUBLE = {"int32", "int64", "uint32", "uint64", "float64"}
 """Types with values that float32 does not hold."""
-
 
 _SAMPLE = 256
 """About how many entries are looked at to tell raw weights from scores."""
 
 _FEWEST = 64
 """Smaller arrays have too few entries to tell."""
-
-_NUMBERS = ("int", "uint", "float", "bfloat", "complex")
-"""Beginnings of the names of types that hold numbers, the 8-bit ones of ml_dtypes included."""
 
 
 class UnfitScoresError(Exception):
@@ -241,136 +231,6 @@ def _ordinary(dtype: str, score: Score, size: int) -> float:
     if "float" not in dtype:
         return 1.0 if dtype == "bool" else 2.0 ** int(dtype.lstrip("uint"))
     return _most(LARGEST_SUM / max(size, 1) if dtype == "float64" else LARGEST_SINGLE, score)
-
-
-def dtype_name(array: Any) -> str:
-    """Name of an array's dtype, the same in every framework."""
-    dtype = array.dtype
-    return _numpy_name(dtype) if isinstance(dtype, np.dtype) else str(dtype).rpartition(".")[2]
-
-
-@functools.cache
-def _numpy_name(dtype: np.dtype[Any]) -> str:
-    """Name a dtype; kept, since making up a name takes as long as laying out a small array."""
-    return dtype.name
-
-
-def is_real(dtype: str) -> bool:
-    """Whether scores may have the dtype of this name."""
-    return dtype in _REAL
-
-
-def check_real(name: str, array: Any) -> None:
-    """Refuse arrays that do not hold real numbers."""
-    if dtype_name(array) not in _REAL:
-        raise TypeError(
-            f"{name} must hold real numbers (bool, integer, float16, bfloat16, float32 or float64), "
-            f"got dtype {array.dtype}"
-        )
-
-
-def real_array(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    """``value`` as an ndarray of real numbers in native byte order, in place where it is one."""
-    array = _ndarray(name, value)
-    check_real(name, array)
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
-def boolean_array(name: str, value: npt.ArrayLike) -> BoolArray:
-    """``value`` as an ndarray of bool; any other dtype is refused."""
-    array = _ndarray(name, value)
-    if array.dtype != np.bool_:
-        raise TypeError(f"{name} must be boolean (True and False), got dtype {array.dtype}")
-    return array
-
-
-def kept_array(name: str, value: npt.ArrayLike) -> BoolArray:
-    """``value`` as an ndarray of bool: booleans as they are, of numbers those that are not zero."""
-    array = _ndarray(name, value)
-    if array.dtype == np.bool_:
-        return array
-    if not array.dtype.name.startswith(_NUMBERS):
-        raise TypeError(f"{name} must hold booleans (True = kept) or numbers, got dtype {array.dtype}")
-    kept: BoolArray = np.asarray(array != 0)
-    return kept
-
-
-def check_shape(name: str, shape: tuple[int, ...], pattern: Pattern) -> None:
-    """Refuse shapes that ``pattern`` cannot be laid on; ValueError with `Pattern.misfit`'s reason."""
-    reason = pattern.misfit(shape)
-    if reason is not None:
-        raise ValueError(f"{name} {reason}")
-
-
-def check_prices(name: str, value: object, tiling: Tiling) -> Prices:
-    """``value`` as finite dual prices for the tiles of ``tiling``, in NumPy and float32 or float64.
-
-    Raises
-    ------
-    TypeError
-        If it is not a pair of arrays of real numbers.
-    ValueError
-        If it is not shaped for the tiling, or not finite.
-    """
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise TypeError(f"{name} must be Prices or a pair (rows, columns), got {type(value).__name__}")
-    rows, columns = value
-    parts = [
-        _price_array(f"{name}.rows", rows),
-        None if columns is None else _price_array(f"{name}.columns", columns),
-    ]
-    check_price_shapes(name, parts, tiling)
-    return Prices(*parts)
-
-
-def check_price_shapes(name: str, parts: Sequence[Any | None], tiling: Tiling) -> None:
-    """Refuse prices that are not shaped for the tiles of ``tiling``."""
-    lines, across = tiling.lines
-    expected = [(tiling.tiles, lines), (tiling.tiles, across) if across else None]
-    shapes = [None if part is None else tuple(part.shape) for part in parts]
-    if shapes != expected:
-        raise ValueError(
-            f"{name} must be (rows, columns) of shapes {expected} for pattern '{tiling.pattern}' on "
-            f"{tiling.shape}, got {shapes}"
-        )
-
-
-def _price_array(name: str, value: Any) -> FloatArray:
-    array = real_array(name, value)
-    if array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float64)
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} must be finite, got {array[~np.isfinite(array)][0]}")
-    return array
-
-
-def _ndarray(name: str, value: npt.ArrayLike) -> npt.NDArray[Any]:
-    if type(value) is np.ndarray:
-        return value
-    if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name} must be a plain array, got a masked array; call its filled() first")
-    native = frameworks.to_numpy(name, value)
-    if not isinstance(native, (np.ndarray, list, tuple)):
-        raise TypeError(
-            f"{name} must be an array or nested lists, got {type(value).__name__}; {_remedy(value)}"
-        )
-    try:
-        return np.asarray(native)
-    except ValueError as error:
-        raise ValueError(f"{name} must be rectangular, got nested lists of unequal length") from error
-
-
-def _remedy(value: object) -> str:
-    """Say how to get an array out of what was passed instead of one."""
-    if isinstance(value, (str, os.PathLike)):
-        return "read the file first, with numpy.load for instance, or use the command masksolve prune"
-    if hasattr(value, "to_numpy"):  # tables of pandas and polars
-        return "pass its to_numpy()"
-    if hasattr(value, "mask") and hasattr(value, "pattern"):
-        return "pass its mask"
-    if hasattr(value, "state_dict"):  # a module of torch
-        return "pass the weight of a layer, or see masksolve.adapters.torch for whole models"
-    return "convert it with numpy.asarray"
 
 
 def _forced(name: str, value: Any, scores: Any, framework: Framework | None) -> Any | None:

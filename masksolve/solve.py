@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ._ext.floating_point import Default
+from .arrays import check_prices, dtype_name
 from .backends import choose, configure, finishes
 from .backends.base import Backend, Report
 from .certifying import certified
@@ -26,7 +27,7 @@ from .layout import Block
 from .layout.device import DeviceLayout
 from .layout.host import HostLayout
 from .pattern import Pattern
-from .problem import MaskProblem, UnfitScoresError, check_price_shapes, check_prices, check_real
+from .problem import MaskProblem, UnfitScoresError
 from .result import MaskResult, SolveInterrupted, Status, TileSums
 from .rounding import upper_sum
 from .types import BackendName, BackendOptions, Prices, Score
@@ -165,7 +166,7 @@ def solve(
         engine,
         execution,
         start=_starting_prices(warm_start, problem),
-        buffer=_buffer(out, scores, problem),
+        buffer=_buffer(out, problem),
         duals=duals,
         tiles=tiles,
     )
@@ -198,27 +199,11 @@ def _starting_prices(warm_start: Any, problem: MaskProblem) -> Prices | None:
             raise ValueError("warm_start must hold its dual prices; solve with duals=True to keep them")
     if not isinstance(prices, (tuple, list)):
         raise TypeError(f"warm_start must be a MaskResult or its Prices, got {type(warm_start).__name__}")
-    if problem.framework is not None and all(
-        x is None or framework_of(x) is problem.framework for x in prices
-    ):
-        return _prices_there(prices, problem)
-    return check_prices("warm_start", tuple(to_numpy("warm_start", part) for part in prices), problem.tiling)
+    there = all(x is None or framework_of(x) is problem.framework for x in prices)
+    return check_prices("warm_start", prices, problem.tiling, problem.framework if there else None)
 
 
-def _prices_there(prices: Any, problem: MaskProblem) -> Prices:
-    """Check prices that lie where the problem is, without copying them."""
-    if len(prices) != 2:
-        raise TypeError(f"warm_start must be Prices or a pair (rows, columns), got {len(prices)} arrays")
-    check_price_shapes("warm_start", prices, problem.tiling)
-    for part in prices:
-        if part is not None:
-            check_real("warm_start", part)
-            if not bool(problem.xp.all(problem.xp.isfinite(part))):
-                raise ValueError("warm_start must be finite")
-    return Prices(*prices)
-
-
-def _buffer(out: Any, scores: Any, problem: MaskProblem) -> npt.NDArray[np.bool_] | None:
+def _buffer(out: Any, problem: MaskProblem) -> npt.NDArray[np.bool_] | None:
     """Check ``out``; view it in NumPy if the mask is made on the host."""
     if out is None:
         return None
@@ -227,26 +212,25 @@ def _buffer(out: Any, scores: Any, problem: MaskProblem) -> npt.NDArray[np.bool_
         raise ValueError(
             f"out must have the shape of scores {shape}, got {getattr(out, 'shape', type(out).__name__)}"
         )
-    if str(out.dtype).rpartition(".")[2] != "bool":
+    if dtype_name(out) != "bool":
         raise TypeError(f"out must be boolean, got dtype {out.dtype}")
     if problem.framework is not None:
         if framework_of(out) is not problem.framework or device_of(out) != device_of(problem.scores):
             raise ValueError(f"out must be on the device of scores, {device_of(problem.scores)}")
         return None
+    framework = framework_of(out)
     array: Any = to_numpy("out", out)
-    if not isinstance(array, np.ndarray) or not array.flags.writeable or not _is_view(array, out):
+    if (
+        not isinstance(array, np.ndarray)
+        or not array.flags.writeable
+        or not (framework is None or framework.on_host(out))
+    ):
         raise TypeError(
             f"out must be an array on the host that can be written to, got a {type(out).__name__}"
         )
     if np.may_share_memory(array, problem.scores) and np.shares_memory(array, problem.scores):
         raise ValueError("out must not share memory with scores")
     return array
-
-
-def _is_view(array: npt.NDArray[Any], out: Any) -> bool:
-    """Whether what is written to ``array`` stands in ``out``."""
-    framework = framework_of(out)
-    return framework is None or framework.on_host(out)
 
 
 def _answer(mask: Any, out: Any, scores: Any, framework: Framework | None, there: Framework | None) -> Any:

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from . import checks
+from .arrays import check_prices
 from .frameworks import to_numpy
 from .pattern import Pattern
-from .problem import check_prices
 from .result import MaskResult, Status, TileSums
 from .tiling import tiling_of
 from .types import SCORES

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from masksolve import Pattern
 from masksolve._ext import scan
-from masksolve.problem import MaskProblem, check_shape, is_real
+from masksolve.arrays import check_shape, is_real
+from masksolve.problem import MaskProblem
 
 FLOATS = [np.float16, ml_dtypes.bfloat16, np.float32, np.float64]
 INTEGERS = [np.int8, np.uint8, np.int16, np.uint16, np.int32, np.uint32, np.int64, np.uint64]

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .._ext.floating_point import Default
+from ..arrays import boolean_array, check_prices
 from ..frameworks import to_numpy
 from ..layout.host import HostBlock, HostLayout
 from ..pattern import Pattern
-from ..problem import MaskProblem, boolean_array, check_prices
+from ..problem import MaskProblem
 from ..rounding import upper_sum
 from ..types import Prices
 from .bound import feasible, prove

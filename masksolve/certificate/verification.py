@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import check_shape, kept_array
 from ..layout.host import cut_tiles, tile_numbers
 from ..pattern import Pattern
-from ..problem import check_shape, kept_array
 from ..tiling import Region, Tiling, tiling_of
 from ..types import BoolArray, Bounds
 

@@ -24,10 +24,10 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from ..arrays import check_shape
 from ..checks import choice
 from ..execution import Execution
 from ..pattern import Pattern
-from ..problem import check_shape
 from ..tiling import Region, tiling_of
 from .counting import bounded, regular
 

@@ -16,11 +16,11 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..arrays import boolean_array, check_shape
 from ..certificate import verify
 from ..errors import PatternViolationError
 from ..frameworks import to_numpy
 from ..pattern import Pattern
-from ..problem import boolean_array, check_shape
 from ..tiling import Tiling, tiling_of
 from ..types import BoolArray
 

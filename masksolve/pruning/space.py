@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import boolean_array, is_real, real_array
 from ..checks import choice
 from ..frameworks import Framework, array_api_compat, framework_of
-from ..problem import boolean_array, is_real, real_array
 
 PRECISIONS = ("float32", "float64")
 

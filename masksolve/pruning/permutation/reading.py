@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from ... import checks
+from ...arrays import check_shape, real_array
 from ...execution import Execution
 from ...pattern import Pattern
-from ...problem import check_shape, real_array
 from ...types import SCORES, Float64Array
 from .members import Dimension, Int64Array, Matrices, Member
 
