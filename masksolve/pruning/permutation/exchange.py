@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -79,47 +80,21 @@ class Groups:
 
 
 @dataclass(frozen=True, eq=False)
-class Listed:
-    """Transposable tiles of up to 4 by 4, by a list of all masks that could be the best one."""
+class Transposable:
+    """Transposable tiles, with a table that the compiled core fills.
 
+    Attributes
+    ----------
+    kept : ndarray of uint8, shape (sets,)
+        Which entries each set holds, as bits.
+    fill : callable
+        Writes the values (tiles, sets) of held channels (tiles, m - 1, entries) into its second argument.
+    """
+
+    kept: npt.NDArray[np.uint8]
+    fill: Callable[[Float32Array, Float32Array], None]
     at_most: bool
-    kept: npt.NDArray[np.uint8]
-    masks: npt.NDArray[np.int32]
-    bits: Float32Array
-    worthwhile: int = 0
-
-    @property
-    def sets(self) -> int:
-        """Number of sets that a free channel may keep."""
-        return len(self.kept)
-
-    def held(self, weights: Float32Array) -> Float32Array:
-        """Maximum over the masks that leave the free channel its set."""
-        tiles, groups, held, entries = weights.shape
-        values = np.empty((tiles * groups, self.sets), np.float32)
-        flat = np.ascontiguousarray(self._worth(weights).reshape(-1, held, entries))
-        tile_values.listed_table(flat, self.kept, self.masks, values)
-        return values.reshape(tiles, groups, self.sets)
-
-    def freed(self, channels: Float32Array) -> Float32Array:
-        """Sum of the channel's entries in every set."""
-        sums: Float32Array = np.matmul(self.bits, self._worth(channels).transpose(0, 2, 1))
-        return sums
-
-    def _worth(self, entries: Float32Array) -> Float32Array:
-        # Under "at most", an entry below zero is worth no more than an entry left out.
-        return np.maximum(entries, 0) if self.at_most else entries
-
-
-@dataclass(frozen=True, eq=False)
-class Augmented:
-    """Transposable tiles of up to 8 by 8 with exact sums, by longest paths from the masks of a few sets."""
-
-    n: int
-    kept: npt.NDArray[np.uint8]
-    centers: npt.NDArray[np.int32]
-    bits: Float32Array
-    worthwhile: int = 16
+    worthwhile: int
 
     @property
     def sets(self) -> int:
@@ -130,14 +105,18 @@ class Augmented:
         """Value of the best mask of the held channels, for every set of the free one."""
         tiles, groups, held, entries = weights.shape
         values = np.empty((tiles * groups, self.sets), np.float32)
-        flat = np.ascontiguousarray(weights.reshape(-1, held, entries))
-        tile_values.held_table(flat, self.n, self.kept, self.centers, values)
+        self.fill(np.ascontiguousarray(self._worth(weights).reshape(-1, held, entries)), values)
         return values.reshape(tiles, groups, self.sets)
 
     def freed(self, channels: Float32Array) -> Float32Array:
         """Sum of the channel's entries in every set."""
-        sums: Float32Array = np.matmul(self.bits, channels.transpose(0, 2, 1))
+        bits = (self.kept[:, None] >> np.arange(channels.shape[-1])) & 1
+        sums: Float32Array = np.matmul(bits.astype(np.float32), self._worth(channels).transpose(0, 2, 1))
         return sums
+
+    def _worth(self, entries: Float32Array) -> Float32Array:
+        # Under "at most", an entry below zero is worth no more than an entry left out.
+        return np.maximum(entries, 0) if self.at_most else entries
 
 
 @functools.lru_cache(maxsize=64)
@@ -153,8 +132,11 @@ def table_of(pattern: Pattern) -> Table | None:
     return None
 
 
-def _listed(n: int, m: int, at_most: bool) -> Listed:
-    """List the masks; under "at most", where no entry is below zero, only those with no room left."""
+def _listed(n: int, m: int, at_most: bool) -> Transposable:
+    """List all masks that could be the best one.
+
+    Under "at most", where no entry is below zero, only those with no room left.
+    """
     sizes = range(n + 1) if at_most else (n,)
     columns = [set_ for size in sizes for set_ in itertools.combinations(range(m), size)]
     bits = np.array([[row in set_ for row in range(m)] for set_ in columns], np.int32)
@@ -168,19 +150,30 @@ def _listed(n: int, m: int, at_most: bool) -> Listed:
         room = (rows[:, None, :] < n) & (sums[:, :, None] < n) & (bits[masks] == 0)
         masks = masks[~room.any(axis=(1, 2))]
     kept = (bits << np.arange(m)).sum(axis=1).astype(np.uint8)
-    return Listed(at_most, kept, np.ascontiguousarray(masks), bits.astype(np.float32))
+    masks = np.ascontiguousarray(masks)
+
+    def fill(held: Float32Array, values: Float32Array) -> None:
+        tile_values.listed_table(held, kept, masks, values)
+
+    return Transposable(kept, fill, at_most, worthwhile=0)
 
 
-def _augmented(n: int, m: int) -> Augmented:
-    """Choose centers, from which every other set is one exchange away: greedily, 7 of the 70 for 4:8-T."""
+def _augmented(n: int, m: int) -> Transposable:
+    """Solve for a few centers, from which every other set is one exchange away; longest paths value these.
+
+    The centers are chosen greedily: 7 of the 70 sets for 4:8-T.
+    """
     kept = np.array([sum(1 << row for row in set_) for set_ in itertools.combinations(range(m), n)], np.uint8)
     near = np.bitwise_count(kept[:, None] ^ kept) <= 2
     centers = np.full(len(kept), -1, np.int32)
     while (open_ := centers < 0).any():
         center = int(np.argmax((near & open_).sum(axis=1) * open_))
         centers[near[center] & open_] = center
-    bits = (kept[:, None] >> np.arange(m)) & 1
-    return Augmented(n, kept, centers, bits.astype(np.float32))
+
+    def fill(held: Float32Array, values: Float32Array) -> None:
+        tile_values.held_table(held, n, kept, centers, values)
+
+    return Transposable(kept, fill, at_most=False, worthwhile=16)
 
 
 def solved(tiles: Float32Array, pattern: Pattern) -> Any:
@@ -197,5 +190,6 @@ def solved(tiles: Float32Array, pattern: Pattern) -> Any:
     ndarray of float64, shape (...)
     """
     simple = Pattern(pattern.n, pattern.m, transposable=pattern.transposable, constraint=pattern.constraint)
-    mask = solve(tiles, simple, duals=False).mask
-    return np.where(mask, tiles, np.float32(0)).sum(axis=(-2, -1), dtype=np.float64)
+    sums = solve(tiles, simple, duals=False, tiles=True).tiles
+    assert sums is not None  # they were asked for
+    return sums.objective.reshape(tiles.shape[:-2])
