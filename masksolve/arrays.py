@@ -132,7 +132,7 @@ def _price_array(name: str, value: Any, framework: Framework | None) -> Any:
         check_real(name, array)
     finite = xp.isfinite(array)
     if not bool(xp.all(finite)):
-        raise ValueError(f"{name} must be finite, got {array[~finite][0]}")
+        raise ValueError(f"{name} must be finite, got {float(array[~finite][0])}")
     return array
 
 

@@ -67,6 +67,23 @@ def test_forced_choices_stay_on_the_device() -> None:
     assert_optimal(read(found), scores, keep=keep, drop=drop)
 
 
+@pytest.mark.usefixtures("no_copies")
+@pytest.mark.parametrize(
+    ("rows", "columns", "kind", "message"),
+    [
+        (np.full((24, 4), np.nan), np.zeros((24, 4)), ValueError, "warm_start.rows must be finite, got nan"),
+        (np.zeros((24, 4)), np.full((24, 4), np.inf), ValueError, "warm_start.columns must be finite"),
+        (np.zeros((24, 8)), np.zeros((24, 4)), ValueError, r"warm_start must be .* of shapes .* got"),
+        (np.zeros((24, 4)), None, ValueError, r"warm_start must be .* of shapes .*, None\]"),
+        (None, np.zeros((24, 4)), TypeError, "warm_start.rows must be an array"),
+    ],
+)
+def test_wrong_prices_on_the_device_are_refused(rows, columns, kind, message) -> None:
+    prices = tuple(None if part is None else DEVICE.make(part) for part in (rows, columns))
+    with pytest.raises(kind, match=message):
+        ms.solve(DEVICE.make(gaussian()), "2:4-T", warm_start=prices)
+
+
 @settings(max_examples=25, deadline=None)
 @given(problems(), st.integers(0, 1))
 def test_any_problem_on_the_device(problem, rounds: int) -> None:
