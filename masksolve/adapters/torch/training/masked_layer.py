@@ -15,7 +15,7 @@ from ...plane import Plane
 from ..layers import Choice
 from ..layout import as_matrices, from_matrices
 from .parametrization import MaskedWeight, attach, dense_weight, masking_of
-from .sharding import is_sharded, local, local_plane, place, reduced, spread, whole, wrapped
+from .sharding import is_sharded, laid_out, local, local_plane, place, reduced, spread, whole, wrapped
 
 Saliency = Callable[[torch.Tensor, str], torch.Tensor]
 """From a layer's dense weight and its name to scores of the same shape."""
@@ -133,15 +133,20 @@ class MaskedLayer:
     @torch.no_grad()
     def put(self, found: Found) -> float:
         """Put a mask in place, in the same buffer; return the share of entries that it flips."""
+        self.follow()
         masking, new = self.masking, found.mask
-        if is_sharded(new) and not is_sharded(masking.mask):
-            masking.mask = spread(masking.mask, new)  # the model was sharded after it was masked
         flipped = float(torch.count_nonzero(local(masking.mask) != local(new)).item())
         if is_sharded(new):
             (flipped,), _ = reduced(new, [flipped], [])
         local(masking.mask).copy_(local(new))
         self.prices = found.prices
         return flipped / max(masking.mask.numel(), 1)
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Shard the mask as the weight is, if the model was sharded after it was masked."""
+        if is_sharded(self.weight):
+            self.masking.mask = laid_out(self.masking.mask, self.weight)
 
     def matrices(self, weight: torch.Tensor) -> torch.Tensor:
         """View a tensor of the weight's shape as matrices (..., outputs, inputs)."""

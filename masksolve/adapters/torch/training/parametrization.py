@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from .sharding import is_sharded, local, spread, whole
+from .sharding import gathered, laid_out, local
 
 
 class MaskedWeight(nn.Module):
@@ -48,7 +48,7 @@ class MaskedWeight(nn.Module):
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the effective weight."""
-        mask = self.mask if is_sharded(weight) else whole(self.mask)  # FSDP2 has gathered the weight
+        mask = gathered(self.mask, weight)
         if self.straight_through:
             apply = cast(Callable[..., torch.Tensor], _StraightThrough.apply)
             return apply(weight, mask, self.decay)
@@ -160,7 +160,7 @@ def prune(layer: nn.Module, name: str = "weight") -> None:
     """Set the dense weight to zero outside its mask."""
     weight, mask = dense_weight(layer, name), _masking(layer, name).mask
     with torch.no_grad():
-        local(weight).masked_fill_(~local(spread(mask, weight) if not is_sharded(mask) else mask), 0)
+        local(weight).masked_fill_(~local(laid_out(mask, weight)), 0)
 
 
 def detach(layer: nn.Module, name: str = "weight") -> None:

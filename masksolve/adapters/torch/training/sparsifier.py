@@ -98,6 +98,8 @@ class Sparsifier:
         """
         self._check_open("step")
         self.steps += 1
+        for layer in self._layers:
+            layer.follow()
         due = self.refresh_every is not None and not self._frozen and self.steps % self.refresh_every == 0
         if due:
             self.refresh()
