@@ -179,7 +179,7 @@ def test_a_checkpoint_without_masks_is_no_start(transformers, tmp_path):
     assert not hasattr(model.bert.encoder.layer[0].output.dense, "parametrizations")
 
 
-def lightning_fit(folder, model, *extra, resume=None):
+def lightning_fit(folder, model, *extra, resume=None, options=OPTIONS):
     lightning = pytest.importorskip(
         "lightning", reason="needs lightning: pip install 'masksolve[trainers-test]'"
     )
@@ -199,7 +199,7 @@ def lightning_fit(folder, model, *extra, resume=None):
         def configure_optimizers(self):
             return torch.optim.Adam(self.parameters(), lr=1e-2)
 
-    callback = SparsifyCallback(**OPTIONS)
+    callback = SparsifyCallback(**options)
     checkpoints = lightning.pytorch.callbacks.ModelCheckpoint(
         dirpath=folder, every_n_train_steps=STOP, save_top_k=-1, filename="{step}"
     )
@@ -243,7 +243,7 @@ def test_a_resumed_lightning_fit_ends_as_an_unbroken_one(tmp_path):
     assert [r[:8] for r in again.sparsifier.records] == [r[:8] for r in callback.sparsifier.records]
 
 
-def accelerated(folder, seed, *, stop=None, resume=False):
+def accelerated(folder, seed, *, kill=False, resume=False, options=OPTIONS):
     accelerate = pytest.importorskip(
         "accelerate", reason="needs accelerate: pip install 'masksolve[trainers-test]'"
     )
@@ -253,24 +253,39 @@ def accelerated(folder, seed, *, stop=None, resume=False):
     model = perceptron(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     model, optimizer = accelerator.prepare(model, optimizer)
-    callback = SparsifyCallback(accelerator, model, **OPTIONS)
+    callback = SparsifyCallback(accelerator, model, **options)
     if resume:
         accelerator.load_state(folder)
-    for batch in range(2 * callback.sparsifier.steps, 2 * (stop or STEPS)):
+    for batch in range(2 * callback.sparsifier.steps, 2 * STEPS):
         x = torch.randn(4, 8, generator=torch.Generator().manual_seed(batch))
         with accelerator.accumulate(model):
             accelerator.backward((model(x) - x.sin()).square().mean())
             optimizer.step()
             callback.step()
             optimizer.zero_grad()
-    if stop:
-        accelerator.save_state(folder)
-        return model
+        if kill and batch == 2 * STOP - 1:
+            accelerator.save_state(folder)
+        if kill and batch == 2 * STOP + 2:  # between two batches whose gradients are added up
+            raise Stopped
     return callback.finalize()
 
 
 def test_a_resumed_accelerated_loop_ends_as_an_unbroken_one(tmp_path):
     whole = accelerated(tmp_path, 0)
     assert_sparse(whole, ["2"])
-    accelerated(tmp_path / "state", 0, stop=STOP)
+    with pytest.raises(Stopped):
+        accelerated(tmp_path / "state", 0, kill=True)
     assert_same(accelerated(tmp_path / "state", 1, resume=True), whole)
+
+
+def test_no_trainer_lets_a_ramp_be_cut_short(tmp_path):
+    late = {**OPTIONS, "density": mt.CubicRamp(final=0.5, steps=10 * STEPS)}
+    for train in (
+        lambda options: lightning_fit(tmp_path / "lightning", perceptron(0), options=options),
+        lambda options: accelerated(tmp_path, 0, options=options),
+    ):
+        with pytest.raises(ms.PatternViolationError, match="must follow '4:8-T' by now, but after 8 steps"):
+            train(late)
+    model = perceptron(0)
+    lightning_fit(tmp_path / "allowed", model, options={**late, "allow_unfinished": True})
+    assert not hasattr(model[2], "parametrizations")
