@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from .passes import Passes, forward
 from .sharding import gathered, laid_out, local
 
 
@@ -29,6 +30,8 @@ class MaskedWeight(nn.Module):
         Whether the dense weight receives the gradient of every entry, or of the kept ones only.
     decay : float
         Added to the straight-through gradient: ``decay * dense`` outside the mask (SR-STE).
+    passes : Passes, optional
+        If backward products read something else; the mask of the backward pass is a buffer, too.
 
     References
     ----------
@@ -37,12 +40,17 @@ class MaskedWeight(nn.Module):
     """
 
     mask: torch.Tensor
+    backward_mask: torch.Tensor | None
     order: tuple[str, ...] = ()
     """Names of the layer's parameters before it had masks, so that they come back in that order."""
 
-    def __init__(self, mask: torch.Tensor, *, straight_through: bool, decay: float) -> None:
+    def __init__(
+        self, mask: torch.Tensor, *, straight_through: bool, decay: float, passes: Passes | None = None
+    ) -> None:
         super().__init__()
         self.register_buffer("mask", mask)
+        self.passes = passes
+        self.register_buffer("backward_mask", mask.clone() if passes and passes.backward else None)
         self.straight_through = straight_through
         self.decay = decay
 
@@ -114,6 +122,8 @@ def attach(layer: nn.Module, masking: MaskedWeight, name: str = "weight") -> Non
         made.__deepcopy__ = _deepcopy
         made.__reduce__ = _reduce
         made._load_from_state_dict = _load
+        if masking.passes is not None:
+            made.forward = forward
 
 
 def finalize(model: nn.Module) -> nn.Module:
@@ -251,6 +261,10 @@ def _load(layer: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> N
         if weight is not None:
             state.setdefault(f"{prefix}parametrizations.{name}.original", weight)
             state.setdefault(f"{prefix}parametrizations.{name}.0.mask", weight != 0)
+            masking = _masking(layer, name)
+            if masking.passes is not None and masking.backward_mask is not None:
+                backward = masking.passes.backward_mask(weight, weight != 0)
+                state.setdefault(f"{prefix}parametrizations.{name}.0.backward_mask", backward)
     nn.Module._load_from_state_dict(layer, state, prefix, *rest)
 
 
