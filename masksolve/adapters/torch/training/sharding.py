@@ -6,7 +6,6 @@ is sent; otherwise every process gathers the weight for the solve, finds the sam
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any, cast
 
@@ -15,7 +14,7 @@ from torch import distributed, nn
 
 import masksolve as ms
 
-from ...plane import Plane
+from ...plane import Plane, whole_tiles
 
 if distributed.is_available():
     from torch.distributed.fsdp import FSDPModule
@@ -106,18 +105,8 @@ def local_plane(weight: torch.Tensor, plane: Plane, pattern: ms.Pattern) -> Plan
             cut.setdefault(each.dim % weight.ndim, []).append(mesh.size(number))
         elif not each.is_replicate():
             return None
-    grouped: set[int] = set()
-    for side, axis in ((plane.rows, -2), (plane.columns, -1)):
-        if axis in pattern.axes:
-            grouped.update(each % weight.ndim for each in cast(tuple[int, ...], side))
-    alone = len(cast(tuple[int, ...], plane.rows)) == len(cast(tuple[int, ...], plane.columns)) == 1
-    for axis, processes in cut.items():
-        length, total = weight.shape[axis], math.prod(processes)
-        chunk = -(-length // total)
-        # Cut twice, as by FSDP2 over tensor parallelism, parts begin where they should if all are equal.
-        even = len(processes) == 1 or length % total == 0
-        if axis in grouped and (not alone or not even or chunk % pattern.m or length % pattern.m):
-            return None
+    if not whole_tiles(weight.shape, plane, pattern, cut):
+        return None
     # Parts begin at multiples of m, or run along an axis without groups, so that tiles are the same without.
     return Plane(plane.rows, plane.columns)
 
