@@ -100,6 +100,8 @@ def held(sparsifier):
 
 def outcome(order, pattern, processes, folder):
     mesh = meshes(order, processes)
+    if order != ALONE:
+        check_refusal(order, mesh)
     model, sparsifier = masked(order, pattern, mesh)
     train(model, sparsifier)
     seen = {
@@ -131,6 +133,14 @@ def static(order, pattern, mesh):
     for name, mask in masks.items():
         assert torch.equal(full(model.get_submodule(name).weight.detach()) != 0, mask)
     return found
+
+
+def check_refusal(order, mesh):
+    """Passes of their own are refused for sharded weights, whether masked before or after."""
+    with pytest.raises(
+        ValueError, match=r"backward= and gradients= know no sharded weights, as layer '\d' has"
+    ):
+        masked(order, "2:4", mesh, backward="double_pruned")[1].step()
 
 
 def full_mask(mask):

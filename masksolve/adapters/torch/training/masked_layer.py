@@ -99,6 +99,7 @@ class MaskedLayer:
         seed: int = 0,
     ) -> Found:
         """Find the mask for the dense weight as it is; a note on an error names the layer."""
+        self.follow()
         warm = warm_start and pattern.transposable and pattern.m > _SMALL_M
         try:
             scores = self.weight.detach() if saliency is None else self._scores(saliency)
@@ -143,7 +144,6 @@ class MaskedLayer:
     @torch.no_grad()
     def put(self, found: Found) -> float:
         """Put a mask in place, in the same buffer; return the share of entries that it flips."""
-        self.follow()
         masking, new = self.masking, found.mask
         flipped = float(torch.count_nonzero(local(masking.mask) != local(new)).item())
         if is_sharded(new):
