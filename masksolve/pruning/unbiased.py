@@ -105,18 +105,16 @@ def sample(values: Any, pattern: Pattern | str, draws: Any) -> Any:
 def _levels(xp: Any, size: Any, n: int) -> tuple[Any, Any]:
     """Find which entries of each group are kept for sure, and the level that divides the others' size.
 
-    With the k largest kept for sure, the sizes of the others add up to n - k levels. It is the least k for
-    which none of them exceeds the level.
+    The sizes of the others add up to as many levels as there is room for others. An entry above the level is
+    kept for sure; without it the level falls, so that more may be above. With room for one other the level is
+    the sum of all that are left, and none is above: there are n - 1 rounds at most.
     """
-    m = size.shape[-1]
-    ascending = xp.sort(size, axis=-1)
-    sums = [ascending[..., 0]]
-    for place in range(1, m):
-        sums.append(sums[-1] + ascending[..., place])
-    level = sums[m - n]  # n - 1 kept for sure: the largest of the others is at most their sum
-    for k in reversed(range(n - 1)):
-        candidate = sums[m - 1 - k] / (n - k)
-        level = xp.where(ascending[..., m - 1 - k] <= candidate, candidate, level)
+    nothing, sure, room = xp.zeros_like(size), size < 0, n
+    for _ in range(n):
+        level = xp.sum(xp.where(sure, nothing, size), axis=-1) / room
+        sure = size > level[..., None]
+        # Rounding may put more entries above the level than there is room for, such as n equal ones.
+        room = xp.clip(n - xp.sum(xp.astype(sure, size.dtype), axis=-1), 1, n)
     return (size >= level[..., None]) & (size > 0), level
 
 

@@ -68,6 +68,8 @@ def gathered(mask: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
     if not is_sharded(weight):
         return whole(mask)
     mesh, inner = mask.device_mesh, weight.device_mesh  # type: ignore[attr-defined]
+    if mesh == inner:
+        return laid_out(mask, weight)
     placed = zip(mesh.mesh_dim_names, mask.placements, strict=True)  # type: ignore[attr-defined]
     outer = {name: each for name, each in placed if name not in inner.mesh_dim_names}
     # What FSDP2 cuts further is the part of tensor parallelism, which is cut plainly seen from inside.
