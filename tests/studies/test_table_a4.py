@@ -275,11 +275,11 @@ def test_backward_products_read_what_their_rule_says(data, rule):
 
 
 def test_backward_products_are_compared_quickly(tmp_path, capsys):
-    words = ["--quick", "--backward", "--seeds", "2", "--steps", "2", "--out", str(tmp_path)]
+    words = ["--quick", "--backward", "--seeds", "1", "--steps", "2", "--out", str(tmp_path)]
     command.main(words)
     table = capsys.readouterr().out
     lines = read(tmp_path / "runs.jsonl")
-    assert len(lines) == len(plan_backward([0, 1])) == len(set(plan_backward([0, 1])))
+    assert len(lines) == len(plan_backward([0])) == len(set(plan_backward([0])))
     assert all(line["held"] for line in lines if line["rule"] != DENSE)
     rows = [row.split("|")[1].strip() for row in table.splitlines() if row.startswith("|")]
     assert rows[2:] == [DENSE, *(run.rule for run in plan_backward([0]) if run.mode == "fixed")]

@@ -21,7 +21,7 @@ CASES = [
     (processes, order, pattern)
     for processes in (2, 4)
     for order in sharded_worker.orders(processes)
-    for pattern in sharded_worker.PATTERNS
+    for pattern in sharded_worker.patterns(processes)
 ]
 EVERY = pytest.mark.parametrize(("processes", "order", "pattern"), CASES)
 
