@@ -76,5 +76,16 @@ def test_shapes_are_checked() -> None:
             2,
             np.zeros(1, np.uint8),
             np.zeros(1, np.int32),
+            np.zeros(1, np.int32),
             np.zeros((1, 1), np.float32),
         )
+    for walk, nearest, message in (([1], [0], "walk must hold"), ([0], [1], "nearest must hold")):
+        with pytest.raises(ValueError, match=message):
+            tile_values.held_table(
+                np.zeros((1, 1, 2), np.float32),
+                1,
+                np.ones(1, np.uint8),
+                np.array(walk, np.int32),
+                np.array(nearest, np.int32),
+                np.zeros((1, 1), np.float32),
+            )

@@ -36,6 +36,7 @@ def permute(
     dense_ends: bool = True,
     passes: int = 2,
     tolerance: float | None = None,
+    unsaved_buffers: bool = False,
     workers: int = 1,
     seed: int = 0,
     progress: Callable[[int, int], object] | None = None,
@@ -70,6 +71,11 @@ def permute(
     tolerance : float
         Largest change of an output relative to the largest output, by default 1e-5 for float32 (more for
         narrower types, less for float64).
+    unsaved_buffers : bool
+        Whether buffers that are not saved with the model may be reordered too. With rotary embeddings this
+        frees the pairs of query and key dimensions, in one order for all heads and layers that share the
+        frequencies. A model loaded anew computes the frequencies in their old order: apply
+        ``report.orders`` to its buffers, or its outputs are wrong.
     workers, seed, **options
         Of `masksolve.permutation.search`.
     progress : callable
@@ -105,7 +111,7 @@ def permute(
     weights = _chosen(model, pattern, scores, layers, skip, dense_ends)
     args, kwargs = _arguments(example_inputs)
     with _evaluating(model):
-        found, held = dimensions(_followed(model, args, kwargs))
+        found, held = dimensions(_followed(model, args, kwargs, unsaved_buffers))
         expected = outputs_of(model, args, kwargs)
         search = _Search(weights, pattern, {"workers": workers, "seed": seed, **options}, passes, progress)
         given = {name: weight.scores for name, weight in weights.items()}
@@ -260,8 +266,8 @@ def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (example,), {}
 
 
-def _followed(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
-    return follow(model, torch.export.export(model, args, kwargs))
+def _followed(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], unsaved: bool) -> Graph:
+    return follow(model, torch.export.export(model, args, kwargs), unsaved=unsaved)
 
 
 @contextmanager
