@@ -17,11 +17,18 @@ from torch.utils import _pytree as pytree  # noqa: E402
 import masksolve as ms  # noqa: E402
 from masksolve.adapters import torch as mt  # noqa: E402
 
-spec = importlib.util.spec_from_file_location("permuting_nets", Path(__file__).with_name("nets.py"))
-assert spec is not None
-assert spec.loader is not None
-nets = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(nets)
+
+def _networks(name: str) -> dict[str, Any]:
+    spec = importlib.util.spec_from_file_location(f"permuting_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: dict[str, Any] = module.NETWORKS
+    return found
+
+
+NETWORKS = _networks("nets") | _networks("joins")
 
 pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
@@ -65,7 +72,7 @@ FREE: dict[str, set[tuple[int, str]]] = {
 
 def build(name: str) -> tuple[Any, Any]:
     torch.manual_seed(0)
-    model, example = nets.NETWORKS[name]()
+    model, example = NETWORKS[name]()
     with torch.no_grad():
         for tensor in [*model.parameters(), *model.buffers()]:
             if tensor.ndim == 1 and tensor.is_floating_point() and len(tensor) != 16:
@@ -77,7 +84,7 @@ def build(name: str) -> tuple[Any, Any]:
     return model, example
 
 
-@pytest.mark.parametrize("name", nets.NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("pattern", ["2:4-T", "1:2", "2:4 axis=-2"])
 def test_outputs_stay_and_more_is_kept(name: str, pattern: str) -> None:
     model, example = build(name)
