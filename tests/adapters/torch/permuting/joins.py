@@ -186,6 +186,32 @@ class Positioned(nn.Module):
         return self.last(self.norm(self.first(x) + self.table))
 
 
+class Broadcast(nn.Module):
+    """One channel that gates all of another layer's, through a bias that is a parameter of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.wide, self.last = nn.Linear(8, 1), nn.Linear(8, 16, bias=False), nn.Linear(16, 8)
+        self.offset = nn.Parameter(torch.randn(1, 16))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(torch.sigmoid(self.one(x)) * torch.relu(self.wide(x) + self.offset))
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer and a transposed convolution, which nobody follows, beside a hidden layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.recurrent = nn.Linear(8, 16), nn.GRU(16, 16, batch_first=True)
+        self.up, self.hidden, self.last = nn.ConvTranspose1d(16, 16, 2), nn.Linear(16, 16), nn.Linear(16, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x, _ = self.recurrent(torch.relu(self.first(x)))
+        x = self.up(x.transpose(1, 2)).transpose(1, 2)
+        return self.last(torch.relu(self.hidden(x)))
+
+
 NETWORKS: dict[str, Callable[[], Network]] = {
     "dense": lambda: (Dense(), torch.randn(2, 4, 5, 5)),
     "joined-with-itself": lambda: (JoinedWithItself(), torch.randn(5, 8)),
@@ -199,5 +225,7 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "unet": lambda: (UNet(), torch.randn(2, 4, 6, 6)),
     "tied": lambda: (Tied(), torch.randn(5, 8)),
     "heads": lambda: (Heads(), torch.randn(5, 8)),
+    "broadcast": lambda: (Broadcast(), torch.randn(5, 8)),
+    "recurrent": lambda: (Recurrent(), torch.randn(2, 5, 8)),
     "positioned": lambda: (Positioned(), torch.randn(2, 5, 8)),
 }

@@ -30,7 +30,11 @@ def _networks(name: str) -> dict[str, Any]:
 
 NETWORKS = _networks("nets") | _networks("joins")
 
-pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The tensor attributes"),  # of exporting recurrent layers
+]
 
 FREE: dict[str, set[tuple[int, str]]] = {
     # How many channels move, and on which axis of which weight they lie first.
@@ -65,6 +69,8 @@ FREE: dict[str, set[tuple[int, str]]] = {
     "unet": {(16, "down.weight[0]"), (32, "bottom.weight[0]"), (16, "up.weight[0]")},
     "tied": {(16, "encode.weight[0]")},
     "heads": {(16, "first.weight[0]")},
+    "broadcast": {(16, "offset[1]")},
+    "recurrent": {(16, "hidden.weight[0]")},
     "positioned": {(16, "table[1]")},
     "sorted": set(),
 }  # fmt: skip
@@ -125,6 +131,15 @@ def test_what_is_held_is_named_with_its_operation() -> None:
     held = {(each.parameter, each.axis): each.reason for each in report.held}
     assert held["first.weight", 0].startswith("cumsum")
     assert held["last.weight", 0] == "the model's output"
+    model, example = build("recurrent")
+    held = {
+        (each.parameter, each.axis): each.reason
+        for each in mt.permute(model, example, "2:4-T", dense_ends=False).held
+    }
+    assert held["first.weight", 0].startswith("gru")
+    assert held["recurrent.weight_hh_l0", 1].startswith("gru")
+    assert held["up.weight", 1].startswith("conv_transpose1d")
+    assert ("hidden.weight", 0) not in held
 
 
 def test_a_model_whose_outputs_change_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:

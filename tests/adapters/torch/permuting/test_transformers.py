@@ -75,6 +75,26 @@ def test_outputs_stay_and_everything_free_moves(name: str, attention: str) -> No
     assert model.get_input_embeddings().weight is model.get_output_embeddings().weight or name == "llama"
 
 
+def test_positions_of_a_vision_transformer_hold_no_channels() -> None:
+    torch.manual_seed(0)
+    config = transformers.ViTConfig(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64, image_size=16,
+        patch_size=8, num_labels=8,
+    )  # fmt: skip
+    model, images = transformers.ViTForImageClassification(config).eval(), torch.randn(2, 3, 16, 16)
+    expected = model(images).logits.detach()
+    report = mt.permute(model, images, "2:4-T", rounds=2)
+    change = (model(images).logits - expected).abs().max() / expected.abs().max()
+    assert change < 1e-5
+    assert not report.refused
+    positions = "vit.embeddings.position_embeddings"
+    (stream,) = (each for each in report.dimensions if each.channels == 32)
+    assert f"{positions}[2]" in stream.name
+    (held,) = (each for each in report.held if each.parameter == positions)
+    assert (held.axis, held.channels) == (1, 5)
+    assert held.reason.startswith("add")
+
+
 GROUPED = {
     "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
     "head_dim": 32, "intermediate_size": 64, **SMALL,
