@@ -186,6 +186,19 @@ class Positioned(nn.Module):
         return self.last(self.norm(self.first(x) + self.table))
 
 
+class Multihead(nn.Module):
+    """Torch's own attention, whose weight holds queries, keys and values one after another."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(8, 16), nn.Linear(16, 8)
+        self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        return self.last(x + self.attention(x, x, x, need_weights=False)[0])
+
+
 class Broadcast(nn.Module):
     """One channel that gates all of another layer's, through a bias that is a parameter of its own."""
 
@@ -225,6 +238,7 @@ NETWORKS: dict[str, Callable[[], Network]] = {
     "unet": lambda: (UNet(), torch.randn(2, 4, 6, 6)),
     "tied": lambda: (Tied(), torch.randn(5, 8)),
     "heads": lambda: (Heads(), torch.randn(5, 8)),
+    "multihead": lambda: (Multihead(), torch.randn(2, 5, 8)),
     "broadcast": lambda: (Broadcast(), torch.randn(5, 8)),
     "recurrent": lambda: (Recurrent(), torch.randn(2, 5, 8)),
     "positioned": lambda: (Positioned(), torch.randn(2, 5, 8)),

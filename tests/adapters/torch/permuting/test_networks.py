@@ -68,6 +68,7 @@ FREE: dict[str, set[tuple[int, str]]] = {
     "returned-too": {(16, "second.weight[0]")},
     "unet": {(16, "down.weight[0]"), (32, "bottom.weight[0]"), (16, "up.weight[0]")},
     "tied": {(16, "encode.weight[0]")},
+    "multihead": {(16, "first.weight[0]"), (8, "attention.in_proj_weight[0]")},
     "heads": {(16, "first.weight[0]")},
     "broadcast": {(16, "offset[1]")},
     "recurrent": {(16, "hidden.weight[0]")},
