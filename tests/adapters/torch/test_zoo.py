@@ -3,6 +3,8 @@
 transformers comes with the extra ``trainers-test``.
 """
 
+import copy
+
 import pytest
 
 import masksolve as ms
@@ -68,6 +70,7 @@ MODELS = {
             t.WhisperConfig(
                 vocab_size=64,
                 d_model=16,
+                max_source_positions=8,
                 encoder_layers=2,
                 decoder_layers=2,
                 encoder_attention_heads=2,
@@ -87,7 +90,10 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize(("make", "count", "matrices"), MODELS.values(), ids=MODELS)
+EVERY = pytest.mark.parametrize(("make", "count", "matrices"), MODELS.values(), ids=MODELS)
+
+
+@EVERY
 def test_blocks_are_masked_whole_and_the_rest_is_named(make, count, matrices):
     torch.manual_seed(0)
     model = make(transformers)
@@ -102,3 +108,46 @@ def test_blocks_are_masked_whole_and_the_rest_is_named(make, count, matrices):
     left = {name: layer.skipped for name, layer in report.items() if layer.skipped}
     assert all(left.values())
     sparsifier.finalize()
+
+
+def inputs_of(model):
+    """Batches for a model: the last of each has padding where the model takes any."""
+    generator = torch.Generator().manual_seed(1)
+    if isinstance(model, transformers.ViTModel):
+        return [{"pixel_values": torch.randn(6, 3, 8, 8, generator=generator)} for _ in range(3)]
+    tokens = [{"input_ids": torch.randint(3, 60, (6, 12), generator=generator)} for _ in range(3)]
+    if isinstance(model, transformers.WhisperModel):
+        sounds = torch.randn(3, 6, 8, 16, generator=generator)
+        return [
+            {"input_features": sound, "decoder_input_ids": batch["input_ids"]}
+            for sound, batch in zip(sounds, tokens, strict=True)
+        ]
+    for batch in tokens:
+        batch["attention_mask"] = torch.ones_like(batch["input_ids"])
+    tokens[-1]["attention_mask"][:3, 9:] = 0
+    return tokens
+
+
+def answers(model, batches):
+    with torch.no_grad():
+        return torch.cat([model(**batch)[0].flatten() for batch in batches])
+
+
+@EVERY
+def test_pruning_without_training_knows_the_same_planes(make, count, matrices):
+    """All that `sparsify` masks is pruned from calibration data, and its weights repaired."""
+    torch.manual_seed(0)
+    model = make(transformers).eval()
+    masked, batches = copy.deepcopy(model), inputs_of(model)
+    wanted = answers(model, batches)
+    report = mt.adaprune(model, batches, "2:4-T")
+    full = {name.removesuffix(".weight") for name, each in model.named_parameters() if each.ndim > 1}
+    assert full <= set(report.masks) | set(report.skipped)
+    assert len(report.masks) == count
+    assert all(report.skipped.values())
+    for mask in report.masks.values():
+        assert ms.verify(matrices(mask).contiguous(), "2:4-T").ok
+    assert all(layer.error_after <= layer.error_before for layer in report.layers)
+    mt.adaprune(masked, batches, "2:4-T", method="none", saliency="magnitude")
+    errors = [float((answers(each, batches) - wanted).square().sum()) for each in (model, masked)]
+    assert errors[0] < 0.8 * errors[1]

@@ -28,6 +28,9 @@ class PrunedLayer:
     error_before, error_after : float or None
         Squared output error relative to the squared outputs: of the weights under the mask as they
         were, and of the weights that the layer has now. None without calibration data.
+    unseen : int
+        Groups, such as experts, that no sample reached: their masks are those of the magnitudes, and their
+        kept weights as they were.
     absorbed : str
         What took up the mean output error: ``"bias"``, the name of a batch normalisation, or nothing.
     seconds : float
@@ -40,6 +43,7 @@ class PrunedLayer:
     revived: int
     error_before: float | None
     error_after: float | None
+    unseen: int
     absorbed: str
     seconds: float
 
@@ -54,8 +58,7 @@ class AdaPruneReport:
     layers : tuple of PrunedLayer
         In the order of execution, or of the model's modules without calibration data.
     skipped : dict
-        Names of the layers that stayed dense, of embeddings, and of other modules with matrices that
-        cannot be pruned, and why. Biases and normalisations, which are vectors, are not named.
+        Names of all other weights of two axes or more, and why they stayed as they were.
     masks : dict
         For each pruned layer the mask, boolean, shaped like the weight; True = kept.
     """
@@ -86,7 +89,9 @@ class AdaPruneReport:
             lines.append(
                 f"{layer.name:<{width}}  {shape:>16}  {layer.kept:6.1%}  {layer.violations:>10}  "
                 f"{layer.revived:>7}  {_share(layer.error_before):>11}  {_share(layer.error_after):>9}  "
-                f"{layer.seconds:7.2f}" + (f"  mean to {layer.absorbed}" if layer.absorbed else "")
+                f"{layer.seconds:7.2f}"
+                + (f"  mean to {layer.absorbed}" if layer.absorbed else "")
+                + (f"  {layer.unseen} without samples" if layer.unseen else "")
             )
         total = sum(layer.seconds for layer in self.layers)
         lines.append(
