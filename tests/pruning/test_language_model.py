@@ -150,9 +150,14 @@ class TestCommand:
 
     def test_a_run_that_was_stopped_goes_on(self, words, root, monkeypatch):
         words = [*words, "--methods", "AdaPrune", "Wanda"]
-        stopping = iter([study.pruned, study.pruned])
-        monkeypatch.setattr(command, "pruned", lambda *given: next(stopping)(*given))
-        with pytest.raises(StopIteration):
+        left = [1, 1]
+
+        def stopping(*given):
+            left.pop()
+            return study.pruned(*given)
+
+        monkeypatch.setattr(command, "pruned", stopping)
+        with pytest.raises(IndexError):
             command.main(words)
         before = json.loads((root / "rows.json").read_text())
         assert len(before) == 3
