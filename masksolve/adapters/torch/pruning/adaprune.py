@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
 from torch import nn
 
 import masksolve as ms
+from masksolve.checks import boolean
 from masksolve.pruning.recipe import Recipe, Saliency
 
 from ...plane import Plane
@@ -17,6 +19,8 @@ from ..layers import choose_weights
 from .calibration import Calibration, Forward
 from .prune import Run, prune
 from .prune_report import AdaPruneReport
+from .reorder import reorder
+from .state import Changes
 
 
 def adaprune(
@@ -34,6 +38,7 @@ def adaprune(
     planes: Mapping[str, Plane] | None = None,
     blocks: str | Sequence[str] | bool = True,
     damping: float = 0.01,
+    permute: bool = False,
     bias_correction: bool = False,
     backend: str = "auto",
     solver: str = "auto",
@@ -98,6 +103,11 @@ def adaprune(
     damping : float
         Added to the diagonal of the layer's Gram matrix, relative to its mean: see
         `masksolve.saliency.damped`.
+    permute : bool
+        Before anything else, reorder the model's channels so that masks keep more
+        (`masksolve.adapters.torch.permute`, with squared Wanda scores of the dense model). The outputs stay
+        what they were; the first batch is what the model is traced and checked on. ``report.permuted``
+        tells what was reordered.
     bias_correction : bool
         Let the bias take up the mean output error, and a convolution without one the running mean
         of the batch normalisation that it feeds: see `absorb_mean`. The reconstruction then only
@@ -175,4 +185,10 @@ def adaprune(
         progress=progress,
     )
     data = Calibration(calibration, batch_size=batch_size, forward=forward)
-    return prune(model, choices, data, recipe, run)
+    if not boolean("permute", permute):
+        return prune(model, choices, data, recipe, run)
+    with Changes() as changes:
+        changes.note_all(model)
+        weights = [choice for choice in choices if not choice.skipped]
+        permuted = reorder(model, weights, data, recipe, run.chains)
+        return replace(prune(model, choices, data, recipe, run), permuted=permuted)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -25,7 +24,7 @@ from .fingerprint import function_digest
 from .inputs import Inputs
 from .prune_report import AdaPruneReport, PrunedLayer
 from .rows import places_of, rows_of, weight_from, weight_of
-from .state import Changes, digest_of, evaluating, tensor_of
+from .state import Changes, digest_of, evaluating, tensor_of, without_cache
 
 
 @dataclass(frozen=True)
@@ -66,11 +65,11 @@ def prune(
     weights = [choice for choice in choices if not choice.skipped]
     records: list[PrunedLayer] = []
     masks: dict[str, torch.Tensor] = {}
-    with Changes() as changes, evaluating(model), _without_cache(model):
+    with Changes() as changes, evaluating(model), without_cache(model):
         inputs, file = None, None
         if data is not None:
             inputs = Inputs(
-                model, data, weights, run.chains, dtype=_precision(weights, recipe), strict=run.strict
+                model, data, weights, run.chains, dtype=precision_of(weights, recipe), strict=run.strict
             )
             if run.checkpoint is not None:
                 fingerprint = _fingerprint(model, data, weights, inputs.order, recipe, run)
@@ -131,25 +130,10 @@ def _record(name: str, old: torch.Tensor, mask: torch.Tensor, pruned: Pruned) ->
     }
 
 
-def _precision(weights: Sequence[Choice], recipe: Recipe) -> str:
+def precision_of(weights: Sequence[Choice], recipe: Recipe) -> str:
     """Precision of the statistics: that of the recipe, or of the widest weight."""
     dtypes = {weight_of(weight).dtype for weight in weights}
     return recipe.dtype or ("float64" if torch.float64 in dtypes else "float32")
-
-
-@contextmanager
-def _without_cache(model: nn.Module) -> Iterator[None]:
-    """Keep a language model from storing keys and values, which blocks that run again would add to."""
-    config: Any = getattr(model, "config", None)
-    before = getattr(config, "use_cache", None)
-    if not before:
-        yield
-        return
-    config.use_cache = False
-    try:
-        yield
-    finally:
-        config.use_cache = before
 
 
 def _fingerprint(

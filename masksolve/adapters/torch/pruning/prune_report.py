@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ..permuting.report import PermuteReport
+
 _NAMED = 6
 """Layers that are named for one reason why they stayed as they were."""
 
@@ -61,12 +63,15 @@ class AdaPruneReport:
         Names of all other weights of two axes or more, and why they stayed as they were.
     masks : dict
         For each pruned layer the mask, boolean, shaped like the weight; True = kept.
+    permuted : PermuteReport or None
+        What ``permute=True`` reordered before.
     """
 
     title: str
     layers: tuple[PrunedLayer, ...]
     skipped: dict[str, str] = field(repr=False)
     masks: dict[str, torch.Tensor] = field(repr=False)
+    permuted: PermuteReport | None = field(default=None, repr=False)
 
     @property
     def error_before(self) -> float | None:
@@ -98,6 +103,8 @@ class AdaPruneReport:
             f"{'mean error, total time':<{width + 46}}{_share(self.error_before):>13}  "
             f"{_share(self.error_after):>9}  {total:7.2f}"
         )
+        if self.permuted is not None:
+            lines.insert(1, f"channels reordered: {str(self.permuted).splitlines()[0]}")
         return "\n".join(lines + self._skipped(width))
 
     def _skipped(self, width: int) -> list[str]:
