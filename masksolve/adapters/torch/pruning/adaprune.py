@@ -189,6 +189,5 @@ def adaprune(
         return prune(model, choices, data, recipe, run)
     with Changes() as changes:
         changes.note_all(model)
-        weights = [choice for choice in choices if not choice.skipped]
-        permuted = reorder(model, weights, data, recipe, run.chains)
+        permuted = reorder(model, choices, data, recipe, run.chains)
         return replace(prune(model, choices, data, recipe, run), permuted=permuted)

@@ -20,12 +20,9 @@ from .prune import precision_of
 from .rows import rows_of, weight_from
 from .state import device_of, evaluating, without_cache
 
-_ORDERED = (nn.Linear, nn.Conv1d, nn.Conv2d)
-"""Layers that `permute` weighs; it moves the channels of others along with them."""
-
 
 def reorder(
-    model: nn.Module, weights: Sequence[Choice], data: Calibration, recipe: Recipe, chains: Sequence[Chain]
+    model: nn.Module, choices: Sequence[Choice], data: Calibration, recipe: Recipe, chains: Sequence[Chain]
 ) -> PermuteReport:
     """Reorder the channels of a model, in place, for the weights that are going to be pruned.
 
@@ -36,12 +33,13 @@ def reorder(
             "permute=True needs batches that the model takes as they are, since torch.export traces it on "
             "one, but forward= is given; call masksolve.adapters.torch.permute first, and leave permute out"
         )
+    weights = [choice for choice in choices if not choice.skipped]
+    skip = [choice.name for choice in choices if choice.skipped]
     with evaluating(model), without_cache(model):
         inputs = Inputs(model, data, weights, chains, dtype=precision_of(weights, recipe), strict=False)
         scores = {weight.name: scores_of(weight, inputs.statistics(weight)) for weight in inputs.weights()}
-        ordered = [w.name for w in weights if isinstance(w.layer, _ORDERED) and w.parameter == "weight"]
         batch = moved(next(iter(data)), device_of(model))
-        return permute(model, batch, recipe.pattern, scores=scores, layers=ordered or None)
+        return permute(model, batch, recipe.pattern, scores=scores, skip=skip, dense_ends=False)
 
 
 def scores_of(weight: Choice, statistics: Sequence[ms.saliency.Statistics]) -> torch.Tensor:
