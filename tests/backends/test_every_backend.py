@@ -212,6 +212,23 @@ def test_infeasible_cut_groups_are_numbered_in_the_whole_array(variant):
     assert (caught.value.tile, caught.value.axis, caught.value.index) == (5, "row", 0)
 
 
+@each_variant
+@pytest.mark.parametrize("workers", [1, 2])
+def test_the_first_of_infeasible_whole_and_cut_tiles_is_named(variant, workers):
+    """Cut tiles are solved after all whole ones, and yet come before some of them in the array."""
+    name, options = variant
+    reason = refusal(variant, "2:4-T pad", forced=True)
+    if reason is not None:
+        pytest.skip(reason)
+    keep = np.zeros((12, 6), np.bool_)
+    keep[4:7, 1] = True  # column 1 of tile 2, which is whole
+    keep[0:3, 5] = True  # column 1 of tile 1, which is cut to 4 by 2
+    keep[9:12, 5] = True
+    with pytest.raises(ms.InfeasibleError) as caught:
+        ms.solve(np.ones((12, 6)), "2:4-T pad", backend=name, keep=keep, workers=workers, **options)
+    assert (caught.value.tile, caught.value.axis, caught.value.index) == (1, "column", 1)
+
+
 @pytest.mark.parametrize("seed", range(400))
 def test_the_diagnosis_is_right(seed):
     """A tile is called infeasible exactly if brute force finds no mask."""
