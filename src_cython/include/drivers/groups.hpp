@@ -43,8 +43,12 @@ private:
     // not above it unless their squares differ by less than T tells apart.
     static T square_below(T price) {
         const double square = static_cast<double>(price) * price;
-        const T nearest = static_cast<T>(square);
-        return nearest > square ? std::nextafter(nearest, T{0}) : nearest;
+        T nearest = static_cast<T>(square);
+        Integer<T> bits;
+        std::memcpy(&bits, &nearest, sizeof bits);
+        bits -= nearest > square;  // the number below; nearest is not 0 then
+        std::memcpy(&nearest, &bits, sizeof nearest);
+        return nearest;
     }
 
     void write_prices(const Strip& strip, std::ptrdiff_t k, int count, const T* prices) const {
