@@ -67,7 +67,7 @@ class Masks:
         self.retained: list[float] = []
         self.density: list[float] = []
         self.optimal: list[float] = []
-        names = [choice.name for choice in mt.choose_layers(model, ALL_FIT) if not choice.skipped]
+        names = [choice.name for choice in mt.choose_weights(model, ALL_FIT) if not choice.skipped]
         self.sparsifier = mt.sparsify(
             model,
             pattern_of(rule, solver),

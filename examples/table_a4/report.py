@@ -117,7 +117,7 @@ def bits(rule: str, regime: Regime, method: diversity.Method) -> float:
         kind, pattern = "unstructured", "2:4"
     elif rule.endswith(SEQUENTIAL):
         kind, pattern = "sequential", rule.removesuffix(SEQUENTIAL)
-    chosen = [choice.layer for choice in mt.choose_layers(network(regime, 0), ALL_FIT) if not choice.skipped]
+    chosen = [choice.layer for choice in mt.choose_weights(network(regime, 0), ALL_FIT) if not choice.skipped]
     shapes = [mt.as_matrices(layer.weight).shape for layer in chosen]
     counted = math.fsum(diversity.log2(pattern, shape, method, kind=kind) for shape in shapes)
     return 64 * counted / sum(math.prod(shape) for shape in shapes)

@@ -11,4 +11,5 @@
     layer_problem.py     the checks and the scaling that the methods share
     projection.py        the way to `masksolve.solve`
     space.py             library, device and precision
+    blas.py              threads of the linear algebra behind NumPy
 """

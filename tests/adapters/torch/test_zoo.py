@@ -3,6 +3,8 @@
 transformers comes with the extra ``trainers-test``.
 """
 
+import copy
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -172,3 +174,32 @@ def test_products_sum_over_groups_that_follow_the_pattern(make, count, inputs, p
         assert set(most.values()) == {2}
     else:
         assert min(most.values()) > 2
+
+
+def answers(model, batches):
+    with torch.no_grad():
+        return torch.cat([torch.as_tensor(model(**batch)[0]).flatten() for batch in batches])
+
+
+@EVERY
+def test_pruning_without_training_knows_the_same_planes(make, count, inputs):
+    """All that `sparsify` masks is pruned from calibration data, and its weights repaired."""
+    torch.manual_seed(0)
+    model = make(transformers).eval()
+    masked, batches = copy.deepcopy(model), [inputs]
+    wanted = answers(model, batches)
+    report = mt.adaprune(model, batches, "2:4-T")
+    full = {name.removesuffix(".weight") for name, each in model.named_parameters() if each.ndim > 1}
+    assert full <= set(report.masks) | set(report.skipped)
+    assert len(report.masks) == count
+    assert all(report.skipped.values())
+    names = dict(model.named_parameters())
+    pruned = {each if each in names else f"{each}.weight" for each in report.masks}
+    with Contracted(model) as products:
+        model(**inputs)
+    assert pruned <= set(products.seen)
+    assert {max(most_in_a_group(each, 4) for each in products.seen[name]) for name in pruned} == {2}
+    assert all(layer.error_after <= layer.error_before for layer in report.layers)
+    mt.adaprune(masked, batches, "2:4-T", method="none", saliency="magnitude")
+    errors = [float((answers(each, batches) - wanted).square().sum()) for each in (model, masked)]
+    assert errors[0] < 0.8 * errors[1]
