@@ -1,4 +1,4 @@
-// Certificates of tiles of side 5 to 64, a tile after the other, its columns in the lanes.
+// Certificates of tiles with a side of 5 to 64, a tile after the other, its columns in the lanes.
 #pragma once
 
 #include "arrays/staging.hpp"
@@ -9,13 +9,15 @@
 namespace masksolve {
 namespace MASKSOLVE_ISA {
 
-// Reads the mask bytes as they were written and the prices as they are handed out. `P`: the side, rounded up.
+// Reads the mask bytes as they were written and the prices as they are handed out. `P`: the longer side,
+// rounded up.
 template <typename T, int P>
 class LargeTileCertifier {
 public:
     explicit LargeTileCertifier(const Job& job)
         : job_(job),
-          m_(job.width),
+          height_(job.height),
+          width_(job.width),
           rounding_(job.height, job.width),
           square_(Staging<T>::squares_later(job)) {}
 
@@ -23,11 +25,11 @@ public:
                                            Verdicts& verdicts) {
         const T* scores[P];
         const char* mask[P];
-        for (int i = 0; i < m_; ++i) {
+        for (int i = 0; i < height_; ++i) {
             scores[i] = window.row(tile, i);
             mask[i] = window.mask_row(tile, i);
         }
-        if (m_ < P) fill_up(scores, mask);
+        if (width_ < P) fill_up(scores, mask);
         Sums sums{};
         for (int at = 0; at < P; at += lanes) {
             if constexpr (sizeof(T) == sizeof(float)) {
@@ -38,7 +40,7 @@ public:
             }
             add_columns<false>(scores, mask, u, v, at, sums);
         }
-        for (int i = 0; i < m_; ++i) {
+        for (int i = 0; i < height_; ++i) {
             const int here = count_bytes(mask[i]);
             verdicts.feasible &= here >= job_.row_least && here <= job_.row_most;
             sums.violation += line_violation(static_cast<double>(u[i]), here, job_.row_bounds());
@@ -46,7 +48,7 @@ public:
         }
         double least = std::numeric_limits<double>::infinity();
         int worthy = 0;  // columns that keep more than zeros
-        for (int j = 0; j < m_; ++j) {
+        for (int j = 0; j < width_; ++j) {
             const int here = static_cast<int>(in_column_[j]);
             verdicts.feasible &= here >= job_.column_least && here <= job_.column_most;
             sums.violation += line_violation(static_cast<double>(v[j]), here, job_.column_bounds());
@@ -69,7 +71,7 @@ private:
     using Bits = Pack<std::int64_t, lanes>;
 
     const Job& job_;
-    int m_;
+    int height_, width_;
     Rounding rounding_;
     bool square_;
     alignas(64) T padded_scores_[P][P];
@@ -84,11 +86,11 @@ private:
 
     // Copies of the rows, up to a whole number of lanes.
     void fill_up(const T** scores, const char** mask) {
-        for (int i = 0; i < m_; ++i) {
+        for (int i = 0; i < height_; ++i) {
             std::memset(padded_scores_[i], 0, sizeof padded_scores_[i]);
             std::memset(padded_mask_[i], 0, sizeof padded_mask_[i]);
-            std::memcpy(padded_scores_[i], scores[i], m_ * sizeof(T));
-            std::memcpy(padded_mask_[i], mask[i], m_);
+            std::memcpy(padded_scores_[i], scores[i], width_ * sizeof(T));
+            std::memcpy(padded_mask_[i], mask[i], width_);
             scores[i] = padded_scores_[i];
             mask[i] = padded_mask_[i];
         }
@@ -102,16 +104,16 @@ private:
         const Bits sign = Bits::all(std::numeric_limits<std::int64_t>::min());
         Wide price = Wide::convert(v + at);
         // Columns beyond the tile cost infinitely much, so that dropping their entries is right.
-        if (at + lanes > m_) {
+        if (at + lanes > width_) {
             double costs[lanes];
             price.store(costs);
             for (int l = 0; l < lanes; ++l)
-                if (at + l >= m_) costs[l] = std::numeric_limits<double>::infinity();
+                if (at + l >= width_) costs[l] = std::numeric_limits<double>::infinity();
             price = Wide::load(costs);
         }
         Wide violation = zero, kept_sum = zero, magnitude = zero;
         Bits count = zero_bits, seen = zero_bits;
-        for (int i = 0; i < m_; ++i) {
+        for (int i = 0; i < height_; ++i) {
             Wide score = Wide::convert(scores[i] + at);
             if (square) score = score * score;
             const Wide reduced = score - (Wide::all(static_cast<double>(u[i])) + price);

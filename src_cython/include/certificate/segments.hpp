@@ -15,16 +15,18 @@
 namespace masksolve {
 namespace MASKSOLVE_ISA {
 
-// `Columns`: of a tile, rounded up to whole lanes; tiles of four columns go two at a time.
-template <typename T, int Columns>
+// `Columns`: of a tile, rounded up to whole lanes; tiles of four columns go two at a time. Prices of rows
+// take as much room, filled up with zeros.
+template <typename T, int Columns, int Rows = Columns>
 class SegmentCertifier {
 public:
     explicit SegmentCertifier(const Job& job)
         : job_(job),
           m_(job.width),
           rounding_(job.height, job.width),
-          possible_((Columns == 4 || job.width == Columns) && !Staging<T>::squares_later(job) &&
-                    job.tile_objective.data == nullptr && job.tile_bound.data == nullptr) {}
+          possible_((Columns == 4 || job.width == Columns) && (Columns == 4 || job.height == Rows) &&
+                    !Staging<T>::squares_later(job) && job.tile_objective.data == nullptr &&
+                    job.tile_bound.data == nullptr) {}
 
     // Whether all tiles of the window are proven; then the verdicts hold their sums. Prices: Columns a tile.
     bool prove(const Window<T>& window, int count, const T* u, const T* v, double tolerance,
@@ -39,7 +41,7 @@ public:
     }
 
 private:
-    static constexpr int lanes = 8, rows = Columns, at_once = Columns == 4 ? 2 : 1;
+    static constexpr int lanes = 8, rows = Rows, at_once = Columns == 4 ? 2 : 1;
     enum Answer { proven, open, negative };
     using Wide = Pack<double, lanes>;
     using Bits = Pack<std::int64_t, lanes>;
@@ -91,7 +93,7 @@ private:
     }
 
     double most_rounding(const Sums& sums) const {
-        return rounding_.rows * 2 * m_ * largest(sums.most_price);
+        return (rounding_.rows * rows + rounding_.columns * m_) * largest(sums.most_price);
     }
 
     // A tile, or two narrow ones.
@@ -185,7 +187,7 @@ private:
         using Word = std::conditional_t<Columns == 4, std::uint32_t, std::uint64_t>;
         constexpr int bytes = sizeof(Word), words = Columns / bytes, top = 8 * (bytes - 1);
         constexpr Word ones = static_cast<Word>(0x0101010101010101u);
-        const Word n = static_cast<Word>(job_.row_most);
+        const Word n = static_cast<Word>(job_.row_most), column_n = static_cast<Word>(job_.column_most);
         const bool exact = job_.row_least == job_.row_most;
         std::uint32_t columns_differ[most_segment_tiles];
         if (Columns == 4 && !count_in_words(window, count, columns_differ)) return false;
@@ -214,7 +216,7 @@ private:
                 }
                 differs |= static_cast<Word>(in_row * ones >> top) ^ n;
             }
-            for (int w = 0; w < words; ++w) differs |= in_columns[w] ^ (n * ones);
+            for (int w = 0; w < words; ++w) differs |= in_columns[w] ^ (column_n * ones);
             wrong |= seen & ~ones;
             if (exact) {
                 wrong |= differs;
@@ -269,18 +271,18 @@ private:
 
     // What the lines of a tile that may keep fewer contribute; false if one keeps too many.
     bool lines_of(const Window<T>& window, int tile, const T* u, const T* v, double& sum) const {
-        int in_column[rows] = {};
+        int in_column[Columns] = {};
         for (int i = 0; i < rows; ++i) {
             const char* mask = window.mask_row(tile, i);
             int in_row = 0;
-            for (int j = 0; j < rows; ++j) {
+            for (int j = 0; j < Columns; ++j) {
                 in_row += mask[j];
                 in_column[j] += mask[j];
             }
             if (in_row > job_.row_most) return false;
             sum += line_violation(static_cast<double>(u[i]), in_row, job_.row_bounds());
         }
-        for (int j = 0; j < rows; ++j) {
+        for (int j = 0; j < Columns; ++j) {
             if (in_column[j] > job_.column_most) return false;
             sum += line_violation(static_cast<double>(v[j]), in_column[j], job_.column_bounds());
         }

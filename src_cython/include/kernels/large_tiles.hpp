@@ -1,7 +1,9 @@
-// The exact solver of one m-by-m tile that keeps n in every row and column, m <= P.
+// The exact solver of one tile that keeps so many in every row and so many in every column, within R by C.
+// Rows and columns keep equally many in all, as those of m-by-m tiles do that keep n in both.
 //
 // 1. Dual warm start: the rows' prices u, then the columns' v, in turn take the middle between the n-th and
-//    the (n+1)-th largest of s - v (s - u), which minimises the dual while the other side stands still.
+//    the (n+1)-th largest of s - v (s - u), n being what the line keeps, which minimises the dual while the
+//    other side stands still.
 // 2. Each row keeps the n entries above its price: rows are right, columns may hold too many or too few.
 // 3. Shortest augmenting paths (Dijkstra over reduced costs, from all columns with too many to the
 //    nearest with too few, dropping and adding entries in turn) until no column holds too many.
@@ -18,60 +20,66 @@
 namespace masksolve {
 namespace MASKSOLVE_ISA {
 
-template <typename T, int P>
+template <typename T, int R, int C>
 class TileKernel {
 public:
-    using Row = Pack<T, P>;
-    using Mask = typename Row::Mask;
+    using Row = Pack<T, C>;     // a value for each column
+    using Column = Pack<T, R>;  // a value for each row
+    using RowMask = typename Row::Mask;
+    using ColumnMask = typename Column::Mask;
     using I = Integer<T>;
     static constexpr T infinity = std::numeric_limits<T>::infinity();
 
-    alignas(64) T s[P][P];  // scores; beyond m: -infinity
-    alignas(64) T u[P], v[P];
+    alignas(64) T s[R][C];  // scores; beyond the tile: -infinity
+    alignas(64) T u[R], v[C];
     std::int64_t augmentations = 0, steps = 0;
 
-    TileKernel(int m, int n)
-        : m_(m), n_(n), valid_(m < 64 ? (std::uint64_t{1} << m) - 1 : ~std::uint64_t{0}) {
-        for (int i = 0; i < P; ++i)
-            for (int j = 0; j < P; ++j) s[i][j] = -infinity;
-        for (int i = 0; i < P; ++i) u[i] = v[i] = 0;
+    TileKernel(int height, int width, int row_n, int column_n)
+        : height_(height),
+          width_(width),
+          row_n_(row_n),
+          column_n_(column_n),
+          rows_(lowest_bits(height)),
+          columns_(lowest_bits(width)) {
+        for (int i = 0; i < R; ++i)
+            for (int j = 0; j < C; ++j) s[i][j] = -infinity;
+        std::fill_n(u, R, T{0});
+        std::fill_n(v, C, T{0});
         for (int j = 0; j < P; ++j) lane_[j] = j;
-        for (int j = 0; j < P; ++j) bit_[j] = static_cast<I>(std::make_unsigned_t<I>{1} << (j % word_bits));
+        for (int j = 0; j < C; ++j) bit_[j] = static_cast<I>(std::make_unsigned_t<I>{1} << (j % word_bits));
     }
 
     // Solves the tile in `s`; `warm`: start from the prices in `v`.
     void solve(int rounds, bool warm) {
-        transpose<T, P>(s, t_);
-        if (!warm) std::fill_n(v, P, T{0});
+        transpose<T, R, C>(s, t_);
+        if (!warm) std::fill_n(v, C, T{0});
         watchful_ = true;
         far_apart_ = false;
-        price(t_, v, u);
+        price<C, R>(t_, v, row_n_, height_, u);
         for (int round = 0; round < rounds; ++round) {
-            price(s, u, v);
+            price<R, C>(s, u, column_n_, width_, v);
             watchful_ = far_apart_;
-            price(t_, v, u);
+            price<C, R>(t_, v, row_n_, height_, u);
         }
         keep_rows();
         while (excess_) augment();
     }
 
-    // Turns the prices into ones that prove the mask optimal among those that keep at most n, all of them
-    // non-negative; false if there are none, and then only v is. The least v >= 0 that bounds the dropped
-    // entries leaves u largest.
+    // Turns the prices into ones that prove the mask optimal among those that keep at most as many, all of
+    // them non-negative; false if there are none, and then only v is. The least v >= 0 that bounds the
+    // dropped entries leaves u largest.
     bool make_prices_non_negative() {
-        const T low_u = *std::min_element(u, u + m_), low_v = *std::min_element(v, v + m_);
+        const T low_u = *std::min_element(u, u + height_), low_v = *std::min_element(v, v + width_);
         if (low_u + low_v >= 0) {
             const T shift = low_u < 0 ? -low_u : low_v < 0 ? low_v : T{0};
-            for (int i = 0; i < m_; ++i) {
-                u[i] = std::max(u[i] + shift, T{0});
-                v[i] = std::max(v[i] - shift, T{0});
-            }
+            for (int i = 0; i < height_; ++i) u[i] = std::max(u[i] + shift, T{0});
+            for (int j = 0; j < width_; ++j) v[j] = std::max(v[j] - shift, T{0});
             return true;
         }
-        std::fill_n(v, P, T{0});
-        for (int round = 0; round <= m_ && raise_prices(); ++round) {
+        std::fill_n(v, C, T{0});
+        for (int round = 0; round <= std::min(height_, width_) && raise_prices(); ++round) {
         }
-        return *std::min_element(u, u + m_) >= 0;
+        return *std::min_element(u, u + height_) >= 0;
     }
 
     std::uint64_t kept(int i) const {
@@ -82,30 +90,33 @@ public:
     }
 
 private:
-    static constexpr int half = P / 2;
-    static constexpr int word_bits = sizeof(I) * 8 < P ? sizeof(I) * 8 : P;
-    static constexpr int words = P / word_bits;
+    static constexpr int P = R < C ? C : R;
+    static constexpr int word_bits = sizeof(I) * 8 < C ? sizeof(I) * 8 : C;
+    static constexpr int words = C / word_bits;
 
-    int m_, n_;
-    std::uint64_t valid_;
-    alignas(64) T t_[P][P];         // the transpose of s
+    int height_, width_, row_n_, column_n_;
+    std::uint64_t rows_, columns_;  // a bit for each of the tile's lines
+    alignas(64) T t_[C][R];         // the transpose of s
     alignas(64) T low_[P];          // the (n+1)-th largest of s - v in each row
-    alignas(64) I kept_[words][P];  // bit j % word_bits of kept_[j / word_bits][i]: (i, j) is kept
-    alignas(64) I bit_[P], lane_[P];
-    alignas(64) I in_column_[P];  // kept entries of each column
+    alignas(64) I kept_[words][R];  // bit j % word_bits of kept_[j / word_bits][i]: (i, j) is kept
+    alignas(64) I bit_[C], lane_[P];
+    alignas(64) I in_column_[C];  // kept entries of each column
     // Where the (n+1)-th largest is of another order of magnitude than the n-th, such as a very negative
     // score for an entry that is not wanted, rounding would drown the other scores in their middle. The first
     // prices of rows and of columns are watched for it, the later ones if it occurs.
     bool watchful_ = true, far_apart_ = false;
     std::uint64_t excess_ = 0, deficit_ = 0, tied_ = 0;
 
-    // to = middle between the n-th and (n+1)-th largest over k of from[k] - other[k]; tied_: where both are
-    // equal.
-    void price(const T (*from)[P], const T* other, T* to) {
-        using V = typename Row::V;
-        constexpr int L = Row::L;
+    static std::uint64_t lowest_bits(int count) { return ~std::uint64_t{0} >> (64 - count); }
+
+    // to = middle between the n-th and (n+1)-th largest over k of from[k] - other[k], for `lines` lines;
+    // tied_: where both are equal.
+    template <int Count, int Lines>
+    void price(const T (*from)[Lines], const T* other, int n, int lines, T* to) {
+        using V = typename Pack<T, Lines>::V;
+        constexpr int L = Pack<T, Lines>::L, half = Count / 2;
         tied_ = 0;
-        for (int at = 0; at < P; at += L) {
+        for (int at = 0; at < Lines; at += L) {
             V a[half], b[half];
             for (int k = 0; k < half; ++k) {
                 a[k] = *reinterpret_cast<const V*>(&from[k][at]) - other[k];
@@ -114,7 +125,7 @@ private:
             sort_descending<half>(a);
             sort_descending<half>(b);
             V high, low;
-            neighbours_of_two<half>(a, b, n_, high, low);
+            neighbours_of_two<half>(a, b, n, high, low);
             V middle = (high + low) * T(0.5);
             if (watchful_) {
                 const V least = high - (high < V{} ? -high : high) * T(1024);
@@ -126,42 +137,42 @@ private:
             *reinterpret_cast<V*>(&low_[at]) = low;
             tied_ |= lane_bits<I, L>(high == low) << at;
         }
-        for (int k = m_; k < P; ++k) to[k] = 0;
+        for (int k = lines; k < Lines; ++k) to[k] = 0;
     }
 
-    // Keeps the n best of every row at the present prices; ties go where columns hold least.
+    // Keeps the best of every row at the present prices; ties go where columns hold least.
     void keep_rows() {
         const Row prices = Row::load(v);
-        Mask held = Mask::all(0);
-        for (int i = 0; i < m_; ++i) {
-            const Mask above = (Row::load(s[i]) - prices) > Row::all(low_[i]);
+        RowMask held = RowMask::all(0);
+        for (int i = 0; i < height_; ++i) {
+            const RowMask above = (Row::load(s[i]) - prices) > Row::all(low_[i]);
             set_kept(i, above.bits());
             held = held - above;
         }
-        for (int i = m_; i < P; ++i) set_kept(i, 0);
+        for (int i = height_; i < R; ++i) set_kept(i, 0);
         held.store(in_column_);
-        for (std::uint64_t tied = tied_ & valid_; tied; tied &= tied - 1) fill_ties(__builtin_ctzll(tied));
-        held = Mask::load(in_column_);
-        excess_ = (held > Mask::all(n_)).bits() & valid_;
-        deficit_ = (held < Mask::all(n_)).bits() & valid_;
+        for (std::uint64_t tied = tied_ & rows_; tied; tied &= tied - 1) fill_ties(__builtin_ctzll(tied));
+        held = RowMask::load(in_column_);
+        excess_ = (held > RowMask::all(column_n_)).bits() & columns_;
+        deficit_ = (held < RowMask::all(column_n_)).bits() & columns_;
     }
 
     // u as large as the kept entries allow, then v as large as the dropped ones demand; whether v rose.
     bool raise_prices() {
-        Row most_u = Row::all(infinity);
-        for (int j = 0; j < m_; ++j) {
-            const Row rest = Row::load(t_[j]) - Row::all(v[j]);
-            most_u = least(most_u, select(kept_in_column(j), rest, Row::all(infinity)));
+        Column most_u = Column::all(infinity);
+        for (int j = 0; j < width_; ++j) {
+            const Column rest = Column::load(t_[j]) - Column::all(v[j]);
+            most_u = least(most_u, select(kept_in_column(j), rest, Column::all(infinity)));
         }
         most_u.store(u);
         const Row before = Row::load(v);
         Row least_v = before;
-        for (int i = 0; i < m_; ++i) {
+        for (int i = 0; i < height_; ++i) {
             const Row rest = Row::load(s[i]) - Row::all(u[i]);
             least_v = most(least_v, select(kept_in_row(i), Row::all(-infinity), rest));
         }
         least_v.store(v);
-        return ((least_v > before).bits() & valid_) != 0;
+        return ((least_v > before).bits() & columns_) != 0;
     }
 
     void set_kept(int i, std::uint64_t bits) {
@@ -170,12 +181,12 @@ private:
 
     void fill_ties(int i) {
         std::uint64_t bits = kept(i);
-        std::uint64_t tied = (Row::load(s[i]) - Row::load(v) == Row::all(low_[i])).bits() & valid_;
-        int missing = n_ - __builtin_popcountll(bits);
-        const Mask held = Mask::load(in_column_);
+        std::uint64_t tied = (Row::load(s[i]) - Row::load(v) == Row::all(low_[i])).bits() & columns_;
+        int missing = row_n_ - __builtin_popcountll(bits);
+        const RowMask held = RowMask::load(in_column_);
         std::uint64_t taken = 0;
         for (I level = held.smallest()[0]; missing > 0; ++level) {
-            std::uint64_t here = (held == Mask::all(level)).bits() & tied;
+            std::uint64_t here = (held == RowMask::all(level)).bits() & tied;
             for (; missing < __builtin_popcountll(here);
                  here &= ~(std::uint64_t{1} << (63 - __builtin_clzll(here)))) {
             }
@@ -187,23 +198,23 @@ private:
     }
 
     // All lanes j (i) with bit j (i) of the row's (column's) kept entries.
-    Mask kept_in_row(int i) const {
-        Mask x;
-        for (int k = 0; k < Mask::K; ++k) {
-            const int w = k * Mask::L / word_bits;
-            const auto bits = *reinterpret_cast<const typename Mask::V*>(&bit_[k * Mask::L]);
+    RowMask kept_in_row(int i) const {
+        RowMask x;
+        for (int k = 0; k < RowMask::K; ++k) {
+            const int w = k * RowMask::L / word_bits;
+            const auto bits = *reinterpret_cast<const typename RowMask::V*>(&bit_[k * RowMask::L]);
             x.part[k] = (kept_[w][i] & bits) != 0;
         }
         return x;
     }
-    Mask kept_in_column(int j) const {
-        return (Mask::load(kept_[j / word_bits]) & Mask::all(bit_[j])) != Mask::all(0);
+    ColumnMask kept_in_column(int j) const {
+        return (ColumnMask::load(kept_[j / word_bits]) & ColumnMask::all(bit_[j])) != ColumnMask::all(0);
     }
-    static Mask from_bits(std::uint64_t bits, const I* bit) {
-        Mask x;
-        for (int k = 0; k < Mask::K; ++k) {
-            const I word = static_cast<I>(bits >> (k * Mask::L / word_bits * word_bits));
-            x.part[k] = (word & *reinterpret_cast<const typename Mask::V*>(&bit[k * Mask::L])) != 0;
+    static RowMask from_bits(std::uint64_t bits, const I* bit) {
+        RowMask x;
+        for (int k = 0; k < RowMask::K; ++k) {
+            const I word = static_cast<I>(bits >> (k * RowMask::L / word_bits * word_bits));
+            x.part[k] = (word & *reinterpret_cast<const typename RowMask::V*>(&bit[k * RowMask::L])) != 0;
         }
         return x;
     }
@@ -211,16 +222,17 @@ private:
     // Dijkstra from the columns that hold too many to the nearest that holds too few. A settled node's
     // distance is never improved, because costs are not negative.
     void augment() {
-        const Row far = Row::all(infinity), zero = Row::all(0), prices_u = Row::load(u),
-                  prices_v = Row::load(v);
-        Row column = select(from_bits(excess_, bit_), zero, far), row = far;
-        Row open_column = column, open_row = row;
-        Mask row_from = Mask::all(-1), column_from = Mask::all(-1);
+        const Row far = Row::all(infinity), zero = Row::all(0), prices_v = Row::load(v);
+        const Column never = Column::all(infinity), nothing = Column::all(0), prices_u = Column::load(u);
+        Row column = select(from_bits(excess_, bit_), zero, far), open_column = column;
+        Column row = never, open_row = never;
+        ColumnMask row_from = ColumnMask::all(-1);
+        RowMask column_from = RowMask::all(-1);
         typename Row::V distance;
         int end;
         for (;;) {
             ++steps;
-            distance = least(open_column, open_row).smallest();
+            distance = nearest(open_column, open_row);
             const std::uint64_t near = (open_column == Row::all(distance)).bits();
             if (near & deficit_) {
                 end = __builtin_ctzll(near & deficit_);
@@ -228,40 +240,57 @@ private:
             }
             if (near) {
                 const int j = __builtin_ctzll(near);
-                open_column = settle(open_column, j);
-                const Row cost =
-                    most(Row::load(t_[j]) - Row::all(v[j]) - prices_u, zero) + Row::all(distance);
-                const Mask better = kept_in_column(j) & (cost < row);
+                open_column = settle<C>(open_column, j);
+                const Column cost =
+                    most(Column::load(t_[j]) - Column::all(v[j]) - prices_u, nothing) + in_rows(distance);
+                const ColumnMask better = kept_in_column(j) & (cost < row);
                 row = select(better, cost, row);
                 open_row = select(better, cost, open_row);
-                row_from = select(better, Mask::all(j), row_from);
+                row_from = select(better, ColumnMask::all(j), row_from);
             } else {
-                const int i = __builtin_ctzll((open_row == Row::all(distance)).bits());
-                open_row = settle(open_row, i);
+                const int i = __builtin_ctzll((open_row == in_rows(distance)).bits());
+                open_row = settle<R>(open_row, i);
                 const Row cost = most(prices_v + Row::all(u[i]) - Row::load(s[i]), zero) + Row::all(distance);
-                const Mask better = and_not(cost < column, kept_in_row(i));
+                const RowMask better = and_not(cost < column, kept_in_row(i));
                 column = select(better, cost, column);
                 open_column = select(better, cost, open_column);
-                column_from = select(better, Mask::all(i), column_from);
+                column_from = select(better, RowMask::all(i), column_from);
             }
         }
-        (prices_u - most(Row::all(distance) - row, zero)).store(u);
+        (prices_u - most(in_rows(distance) - row, nothing)).store(u);
         (prices_v + most(Row::all(distance) - column, zero)).store(v);
         flip(end, row_from, column_from);
     }
 
-    Row settle(Row open, int k) const {
-        return select(Mask::load(lane_) == Mask::all(k), Row::all(infinity), open);
+    // The smallest of all distances, in the lanes of a row; and the same in those of a column.
+    static typename Row::V nearest(const Row& columns, const Column& rows) {
+        if constexpr (R == C) {
+            return least(columns, rows).smallest();
+        } else {
+            const typename Row::V of_columns = columns.smallest(),
+                                  of_rows = rows.smallest()[0] - typename Row::V{};
+            return of_columns < of_rows ? of_columns : of_rows;
+        }
+    }
+    static Column in_rows(typename Row::V distance) {
+        if constexpr (R == C) return Column::all(distance);
+        else return Column::all(distance[0]);
     }
 
-    static Mask and_not(Mask a, Mask b) {
-        for (int k = 0; k < Mask::K; ++k) a.part[k] &= ~b.part[k];
+    template <int Lines>
+    Pack<T, Lines> settle(const Pack<T, Lines>& open, int k) const {
+        using Lanes = Pack<I, Lines>;
+        return select(Lanes::load(lane_) == Lanes::all(k), Pack<T, Lines>::all(infinity), open);
+    }
+
+    static RowMask and_not(RowMask a, RowMask b) {
+        for (int k = 0; k < RowMask::K; ++k) a.part[k] &= ~b.part[k];
         return a;
     }
 
     // Adds and drops entries along the path back from column `end`.
-    void flip(int end, const Mask& row_from, const Mask& column_from) {
-        alignas(64) I row_parent[P], column_parent[P];
+    void flip(int end, const ColumnMask& row_from, const RowMask& column_from) {
+        alignas(64) I row_parent[R], column_parent[C];
         row_from.store(row_parent);
         column_from.store(column_parent);
         int j = end;
@@ -271,8 +300,8 @@ private:
             j = static_cast<int>(row_parent[i]);
             kept_[j / word_bits][i] ^= bit_[j];
         }
-        if (++in_column_[end] == n_) deficit_ &= ~(std::uint64_t{1} << end);
-        if (--in_column_[j] == n_) excess_ &= ~(std::uint64_t{1} << j);
+        if (++in_column_[end] == column_n_) deficit_ &= ~(std::uint64_t{1} << end);
+        if (--in_column_[j] == column_n_) excess_ &= ~(std::uint64_t{1} << j);
         ++augmentations;
     }
 };
