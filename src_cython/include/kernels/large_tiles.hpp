@@ -1,5 +1,5 @@
-// The exact solver of one tile that keeps so many in every row and so many in every column, within R by C.
-// Rows and columns keep equally many in all, as those of m-by-m tiles do that keep n in both.
+// The exact solver of tiles that keep so many in every row and so many in every column, within R by C. Rows
+// and columns keep equally many in all, as those of m-by-m tiles do that keep n in both.
 //
 // 1. Dual warm start: the rows' prices u, then the columns' v, in turn take the middle between the n-th and
 //    the (n+1)-th largest of s - v (s - u), n being what the line keeps, which minimises the dual while the
@@ -7,6 +7,8 @@
 // 2. Each row keeps the n entries above its price: rows are right, columns may hold too many or too few.
 // 3. Shortest augmenting paths (Dijkstra over reduced costs, from all columns with too many to the
 //    nearest with too few, dropping and adding entries in turn) until no column holds too many.
+// The first step has no branches, so that as many tiles as fill a register take it together; the others go
+// tile by tile. Whatever is decided for a tile depends on its own scores alone.
 // Prices stay dual feasible in the sense that kept entries have s - u - v >= 0 and dropped ones <= 0, so at
 // the end they prove the mask optimal.
 #pragma once
@@ -29,9 +31,12 @@ public:
     using ColumnMask = typename Column::Mask;
     using I = Integer<T>;
     static constexpr T infinity = std::numeric_limits<T>::infinity();
+    // Tiles that take the dual warm start together, side by side: as many squares as fill a register.
+    static constexpr int together = R == C && Row::most_lanes > C ? Row::most_lanes / C : 1;
+    static constexpr int rows_at_once = together * R, columns_at_once = together * C;
 
-    alignas(64) T s[R][C];  // scores; beyond the tile: -infinity
-    alignas(64) T u[R], v[C];
+    alignas(64) T s[R][columns_at_once];  // scores, tile k from lane k C on; beyond the tile: -infinity
+    alignas(64) T u[rows_at_once], v[columns_at_once];
     std::int64_t augmentations = 0, steps = 0;
 
     TileKernel(int height, int width, int row_n, int column_n)
@@ -41,45 +46,54 @@ public:
           column_n_(column_n),
           rows_(lowest_bits(height)),
           columns_(lowest_bits(width)) {
-        for (int i = 0; i < R; ++i)
-            for (int j = 0; j < C; ++j) s[i][j] = -infinity;
-        std::fill_n(u, R, T{0});
-        std::fill_n(v, C, T{0});
+        for (int i = 0; i < R; ++i) std::fill_n(s[i], columns_at_once, -infinity);
+        std::fill_n(u, rows_at_once, T{0});
+        std::fill_n(v, columns_at_once, T{0});
         for (int j = 0; j < P; ++j) lane_[j] = j;
         for (int j = 0; j < C; ++j) bit_[j] = static_cast<I>(std::make_unsigned_t<I>{1} << (j % word_bits));
     }
 
-    // Solves the tile in `s`; `warm`: start from the prices in `v`.
-    void solve(int rounds, bool warm) {
-        transpose<T, R, C>(s, t_);
-        if (!warm) std::fill_n(v, C, T{0});
-        watchful_ = true;
-        far_apart_ = false;
+    // The dual warm start of all tiles in `s`; `warm`: start from the prices in `v`.
+    void start(int rounds, bool warm) {
+        transpose_tiles();
+        if (!warm) std::fill_n(v, columns_at_once, T{0});
+        watched_ = ~std::uint64_t{0};
+        far_apart_ = 0;
         price<C, R>(t_, v, row_n_, height_, u);
         for (int round = 0; round < rounds; ++round) {
             price<R, C>(s, u, column_n_, width_, v);
-            watchful_ = far_apart_;
+            watched_ = whole_tiles(far_apart_);
             price<C, R>(t_, v, row_n_, height_, u);
         }
+    }
+
+    // Solves tile k after the warm start; `kept`, `prices_u` and `prices_v` are then its answer.
+    void finish(int k) {
+        at_ = k * P;
         keep_rows();
         while (excess_) augment();
     }
+    T score(int i, int j) const { return s[i][at_ + j]; }
+    T* prices_u() { return u + at_; }
+    T* prices_v() { return v + at_; }
 
     // Turns the prices into ones that prove the mask optimal among those that keep at most as many, all of
     // them non-negative; false if there are none, and then only v is. The least v >= 0 that bounds the
     // dropped entries leaves u largest.
     bool make_prices_non_negative() {
-        const T low_u = *std::min_element(u, u + height_), low_v = *std::min_element(v, v + width_);
+        T *const rows = prices_u(), *const columns = prices_v();
+        const T low_u = *std::min_element(rows, rows + height_),
+                low_v = *std::min_element(columns, columns + width_);
         if (low_u + low_v >= 0) {
             const T shift = low_u < 0 ? -low_u : low_v < 0 ? low_v : T{0};
-            for (int i = 0; i < height_; ++i) u[i] = std::max(u[i] + shift, T{0});
-            for (int j = 0; j < width_; ++j) v[j] = std::max(v[j] - shift, T{0});
+            for (int i = 0; i < height_; ++i) rows[i] = std::max(rows[i] + shift, T{0});
+            for (int j = 0; j < width_; ++j) columns[j] = std::max(columns[j] - shift, T{0});
             return true;
         }
-        std::fill_n(v, C, T{0});
+        std::fill_n(columns, C, T{0});
         for (int round = 0; round <= std::min(height_, width_) && raise_prices(); ++round) {
         }
-        return *std::min_element(u, u + height_) >= 0;
+        return *std::min_element(rows, rows + height_) >= 0;
     }
 
     std::uint64_t kept(int i) const {
@@ -90,68 +104,118 @@ public:
     }
 
 private:
-    static constexpr int P = R < C ? C : R;
+    static constexpr int P = R < C ? C : R, lanes = together * P;
+    static constexpr std::uint64_t valid_lanes =
+        P < 64 ? (std::uint64_t{1} << (P % 64)) - 1 : ~std::uint64_t{0};
     static constexpr int word_bits = sizeof(I) * 8 < C ? sizeof(I) * 8 : C;
     static constexpr int words = C / word_bits;
 
     int height_, width_, row_n_, column_n_;
-    std::uint64_t rows_, columns_;  // a bit for each of the tile's lines
-    alignas(64) T t_[C][R];         // the transpose of s
-    alignas(64) T low_[P];          // the (n+1)-th largest of s - v in each row
-    alignas(64) I kept_[words][R];  // bit j % word_bits of kept_[j / word_bits][i]: (i, j) is kept
+    std::uint64_t rows_, columns_;      // a bit for each of the tile's lines
+    alignas(64) T t_[C][rows_at_once];  // the transposes of s
+    alignas(64) T low_[lanes];          // the (n+1)-th largest of s - v in each row
+    alignas(64) I kept_[words][R];      // bit j % word_bits of kept_[j / word_bits][i]: (i, j) is kept
     alignas(64) I bit_[C], lane_[P];
     alignas(64) I in_column_[C];  // kept entries of each column
     // Where the (n+1)-th largest is of another order of magnitude than the n-th, such as a very negative
     // score for an entry that is not wanted, rounding would drown the other scores in their middle. The first
-    // prices of rows and of columns are watched for it, the later ones if it occurs.
-    bool watchful_ = true, far_apart_ = false;
-    std::uint64_t excess_ = 0, deficit_ = 0, tied_ = 0;
+    // prices of rows and of columns are watched for it, the later ones in the tiles where it occurs.
+    std::uint64_t watched_ = 0, far_apart_ = 0, tied_ = 0;  // lanes
+    int at_ = 0;                                            // the first lane of the tile at work
+    std::uint64_t excess_ = 0, deficit_ = 0;                // its columns
 
     static std::uint64_t lowest_bits(int count) { return ~std::uint64_t{0} >> (64 - count); }
 
-    // to = middle between the n-th and (n+1)-th largest over k of from[k] - other[k], for `lines` lines;
-    // tied_: where both are equal.
-    template <int Count, int Lines>
-    void price(const T (*from)[Lines], const T* other, int n, int lines, T* to) {
-        using V = typename Pack<T, Lines>::V;
-        constexpr int L = Pack<T, Lines>::L, half = Count / 2;
+    void transpose_tiles() {
+        if constexpr (together == 1) {
+            transpose<T, R, C>(s, t_);
+        } else {
+            Vector<T, lanes> row[P];
+            for (int i = 0; i < P; ++i) std::memcpy(&row[i], s[i], sizeof row[i]);
+            swap_blocks<P / 2, T, lanes, P>(row);
+            for (int i = 0; i < P; ++i) std::memcpy(t_[i], &row[i], sizeof row[i]);
+        }
+    }
+
+    // All lanes of the tiles that have one of these.
+    static std::uint64_t whole_tiles(std::uint64_t some) {
+        if (some == 0) return 0;
+        std::uint64_t all = 0;
+        for (int k = 0; k < lanes; k += P)
+            if (some >> k & valid_lanes) all |= valid_lanes << k;
+        return all;
+    }
+
+    // Element k of each tile's values, in all of its lanes.
+    template <typename V>
+    static inline __attribute__((always_inline)) V spread(const T* values, int k) {
+        if constexpr (together == 1) {
+            return values[k] - V{};
+        } else {
+            // Quads across the register, then an element within each quad, which needs no table.
+            Vector<I, lanes> quad, element;
+            for (int l = 0; l < lanes; ++l) {
+                quad[l] = l / P * P + k / 4 * 4 + l % 4;
+                element[l] = l / 4 * 4 + k % 4;
+            }
+            Vector<T, lanes> x;
+            std::memcpy(&x, values, sizeof x);
+            x = shuffle<T, lanes>(x, x, quad);
+            return shuffle<T, lanes>(x, x, element);
+        }
+    }
+
+    // to = middle between the n-th and (n+1)-th largest over k of from[k] - other[k], for so many lines of
+    // each tile; tied_: where both are equal. `Count`: values of a line; `Side`: room for a tile's lines.
+    template <int Count, int Side>
+    void price(const T (*from)[together * Side], const T* other, int n, int lines, T* to) {
+        using Lines = Pack<T, together * Side>;
+        using V = typename Lines::V;
+        constexpr int L = Lines::L, half = Count / 2;
         tied_ = 0;
-        for (int at = 0; at < Lines; at += L) {
+        for (int at = 0; at < together * Side; at += L) {
             V a[half], b[half];
+            MASKSOLVE_UNROLL
             for (int k = 0; k < half; ++k) {
-                a[k] = *reinterpret_cast<const V*>(&from[k][at]) - other[k];
-                b[k] = *reinterpret_cast<const V*>(&from[k + half][at]) - other[k + half];
+                a[k] = *reinterpret_cast<const V*>(&from[k][at]) - spread<V>(other, k);
+                b[k] = *reinterpret_cast<const V*>(&from[k + half][at]) - spread<V>(other, k + half);
             }
             sort_descending<half>(a);
             sort_descending<half>(b);
             V high, low;
             neighbours_of_two<half>(a, b, n, high, low);
             V middle = (high + low) * T(0.5);
-            if (watchful_) {
+            if (watched_ != 0) {
                 const V least = high - (high < V{} ? -high : high) * T(1024);
-                const std::uint64_t far = lane_bits<I, L>(low < least);
-                far_apart_ |= far != 0;
-                if (far != 0) middle = middle > least ? middle : least;
+                const std::uint64_t far = lane_bits<I, L>(low < least) & watched_ >> at;
+                far_apart_ |= far << at;
+                for (std::uint64_t left = far; left != 0; left &= left - 1) {
+                    const int l = __builtin_ctzll(left);
+                    middle[l] = std::max<T>(middle[l], least[l]);
+                }
             }
             *reinterpret_cast<V*>(&to[at]) = middle;
             *reinterpret_cast<V*>(&low_[at]) = low;
             tied_ |= lane_bits<I, L>(high == low) << at;
         }
-        for (int k = lines; k < Lines; ++k) to[k] = 0;
+        if (lines < Side)
+            for (int at = 0; at < together * Side; at += Side)
+                std::fill(to + at + lines, to + at + Side, T{0});
     }
 
     // Keeps the best of every row at the present prices; ties go where columns hold least.
     void keep_rows() {
-        const Row prices = Row::load(v);
+        const Row prices = Row::load(v + at_);
         RowMask held = RowMask::all(0);
         for (int i = 0; i < height_; ++i) {
-            const RowMask above = (Row::load(s[i]) - prices) > Row::all(low_[i]);
+            const RowMask above = (Row::load(s[i] + at_) - prices) > Row::all(low_[at_ + i]);
             set_kept(i, above.bits());
             held = held - above;
         }
         for (int i = height_; i < R; ++i) set_kept(i, 0);
         held.store(in_column_);
-        for (std::uint64_t tied = tied_ & rows_; tied; tied &= tied - 1) fill_ties(__builtin_ctzll(tied));
+        for (std::uint64_t tied = tied_ >> at_ & rows_; tied; tied &= tied - 1)
+            fill_ties(__builtin_ctzll(tied));
         held = RowMask::load(in_column_);
         excess_ = (held > RowMask::all(column_n_)).bits() & columns_;
         deficit_ = (held < RowMask::all(column_n_)).bits() & columns_;
@@ -159,19 +223,20 @@ private:
 
     // u as large as the kept entries allow, then v as large as the dropped ones demand; whether v rose.
     bool raise_prices() {
+        T *const rows = prices_u(), *const columns = prices_v();
         Column most_u = Column::all(infinity);
         for (int j = 0; j < width_; ++j) {
-            const Column rest = Column::load(t_[j]) - Column::all(v[j]);
+            const Column rest = Column::load(t_[j] + at_) - Column::all(columns[j]);
             most_u = least(most_u, select(kept_in_column(j), rest, Column::all(infinity)));
         }
-        most_u.store(u);
-        const Row before = Row::load(v);
+        most_u.store(rows);
+        const Row before = Row::load(columns);
         Row least_v = before;
         for (int i = 0; i < height_; ++i) {
-            const Row rest = Row::load(s[i]) - Row::all(u[i]);
+            const Row rest = Row::load(s[i] + at_) - Row::all(rows[i]);
             least_v = most(least_v, select(kept_in_row(i), Row::all(-infinity), rest));
         }
-        least_v.store(v);
+        least_v.store(columns);
         return ((least_v > before).bits() & columns_) != 0;
     }
 
@@ -181,7 +246,8 @@ private:
 
     void fill_ties(int i) {
         std::uint64_t bits = kept(i);
-        std::uint64_t tied = (Row::load(s[i]) - Row::load(v) == Row::all(low_[i])).bits() & columns_;
+        std::uint64_t tied =
+            (Row::load(s[i] + at_) - Row::load(v + at_) == Row::all(low_[at_ + i])).bits() & columns_;
         int missing = row_n_ - __builtin_popcountll(bits);
         const RowMask held = RowMask::load(in_column_);
         std::uint64_t taken = 0;
@@ -220,20 +286,22 @@ private:
     }
 
     // Dijkstra from the columns that hold too many to the nearest that holds too few. A settled node's
-    // distance is never improved, because costs are not negative.
+    // distance is never improved, because costs are not negative. For the same reason distances are ordered
+    // as the integers with their bits are, whose minimum processors find several times sooner.
     void augment() {
-        const Row far = Row::all(infinity), zero = Row::all(0), prices_v = Row::load(v);
-        const Column never = Column::all(infinity), nothing = Column::all(0), prices_u = Column::load(u);
-        Row column = select(from_bits(excess_, bit_), zero, far), open_column = column;
-        Column row = never, open_row = never;
+        const RowMask far = bits_of(Row::all(infinity)), zero = RowMask::all(0);
+        const Column from_u = Column::load(u + at_);
+        const Row from_v = Row::load(v + at_);
+        RowMask column = select(from_bits(excess_, bit_), zero, far), open_column = column;
+        ColumnMask row = bits_of(Column::all(infinity)), open_row = row;
         ColumnMask row_from = ColumnMask::all(-1);
         RowMask column_from = RowMask::all(-1);
-        typename Row::V distance;
+        typename RowMask::V distance;
         int end;
         for (;;) {
             ++steps;
             distance = nearest(open_column, open_row);
-            const std::uint64_t near = (open_column == Row::all(distance)).bits();
+            const std::uint64_t near = (open_column == RowMask::all(distance)).bits();
             if (near & deficit_) {
                 end = __builtin_ctzll(near & deficit_);
                 break;
@@ -241,8 +309,8 @@ private:
             if (near) {
                 const int j = __builtin_ctzll(near);
                 open_column = settle<C>(open_column, j);
-                const Column cost =
-                    most(Column::load(t_[j]) - Column::all(v[j]) - prices_u, nothing) + in_rows(distance);
+                const ColumnMask cost = further<R>(
+                    in_rows(distance), Column::load(t_[j] + at_) - Column::all(v[at_ + j]) - from_u);
                 const ColumnMask better = kept_in_column(j) & (cost < row);
                 row = select(better, cost, row);
                 open_row = select(better, cost, open_row);
@@ -250,37 +318,60 @@ private:
             } else {
                 const int i = __builtin_ctzll((open_row == in_rows(distance)).bits());
                 open_row = settle<R>(open_row, i);
-                const Row cost = most(prices_v + Row::all(u[i]) - Row::load(s[i]), zero) + Row::all(distance);
+                const RowMask cost =
+                    further<C>(RowMask::all(distance), from_v + Row::all(u[at_ + i]) - Row::load(s[i] + at_));
                 const RowMask better = and_not(cost < column, kept_in_row(i));
                 column = select(better, cost, column);
                 open_column = select(better, cost, open_column);
                 column_from = select(better, RowMask::all(i), column_from);
             }
         }
-        (prices_u - most(in_rows(distance) - row, nothing)).store(u);
-        (prices_v + most(Row::all(distance) - column, zero)).store(v);
+        (from_u - most(values_of(in_rows(distance)) - values_of(row), Column::all(0))).store(u + at_);
+        (from_v + most(values_of(RowMask::all(distance)) - values_of(column), Row::all(0))).store(v + at_);
         flip(end, row_from, column_from);
     }
 
     // The smallest of all distances, in the lanes of a row; and the same in those of a column.
-    static typename Row::V nearest(const Row& columns, const Column& rows) {
+    static inline __attribute__((always_inline)) typename RowMask::V nearest(const RowMask& columns,
+                                                                             const ColumnMask& rows) {
         if constexpr (R == C) {
             return least(columns, rows).smallest();
         } else {
-            const typename Row::V of_columns = columns.smallest(),
-                                  of_rows = rows.smallest()[0] - typename Row::V{};
+            const typename RowMask::V of_columns = columns.smallest(),
+                                      of_rows = rows.smallest()[0] - typename RowMask::V{};
             return of_columns < of_rows ? of_columns : of_rows;
         }
     }
-    static Column in_rows(typename Row::V distance) {
-        if constexpr (R == C) return Column::all(distance);
-        else return Column::all(distance[0]);
+    static inline __attribute__((always_inline)) ColumnMask in_rows(typename RowMask::V distance) {
+        if constexpr (R == C) return ColumnMask::all(distance);
+        else return ColumnMask::all(distance[0]);
+    }
+
+    // The distance plus the positive part of a reduced cost.
+    template <int Lines>
+    static inline __attribute__((always_inline)) Pack<I, Lines> further(const Pack<I, Lines>& distance,
+                                                                        const Pack<T, Lines>& cost) {
+        return bits_of<Lines>(values_of<Lines>(positive_part(bits_of<Lines>(cost))) +
+                              values_of<Lines>(distance));
+    }
+    template <int Lines>
+    static inline __attribute__((always_inline)) Pack<I, Lines> bits_of(const Pack<T, Lines>& x) {
+        Pack<I, Lines> bits;
+        for (int k = 0; k < bits.K; ++k) bits.part[k] = (typename Pack<I, Lines>::V)x.part[k];
+        return bits;
+    }
+    template <int Lines>
+    static inline __attribute__((always_inline)) Pack<T, Lines> values_of(const Pack<I, Lines>& bits) {
+        Pack<T, Lines> x;
+        for (int k = 0; k < x.K; ++k) x.part[k] = (typename Pack<T, Lines>::V)bits.part[k];
+        return x;
     }
 
     template <int Lines>
-    Pack<T, Lines> settle(const Pack<T, Lines>& open, int k) const {
+    Pack<I, Lines> settle(const Pack<I, Lines>& open, int k) const {
         using Lanes = Pack<I, Lines>;
-        return select(Lanes::load(lane_) == Lanes::all(k), Pack<T, Lines>::all(infinity), open);
+        return select(Lanes::load(lane_) == Lanes::all(k), bits_of<Lines>(Pack<T, Lines>::all(infinity)),
+                      open);
     }
 
     static RowMask and_not(RowMask a, RowMask b) {

@@ -309,7 +309,7 @@ inline void swap_blocks(Vector<T, L>* row) {
 }
 
 // to[j][i] = from[i][j] for R rows of C, without gaps between them.
-template <typename T, int R, int C>
+template <typename T, int R, int C = R>
 inline void transpose(const T (*from)[C], T (*to)[R]) {
     constexpr int L = Pack<T, (R < C ? R : C)>::L;
     using Unaligned = typename VectorType<T, L>::unaligned;
