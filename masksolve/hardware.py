@@ -88,7 +88,8 @@ def cost(pattern: Pattern | str) -> Multiplexer:
     ----------
     pattern : Pattern or str
         Transposable or not: the multiplexer is the same, a transposable mask only lets the
-        same one serve W and its transpose.
+        same one serve W and its transpose. In pairs, entries slide two places at a time, so 4:8 in pairs
+        costs what 2:4 does.
 
     Returns
     -------
@@ -102,11 +103,16 @@ def cost(pattern: Pattern | str) -> Multiplexer:
     (2.0, 1.5)
     """
     pattern = Pattern.parse(pattern)
-    return multiplexer(pattern.m - pattern.n + 1)
+    if pattern.columns is not None:
+        raise ValueError(
+            f"pattern must have one n:m, since rows and columns of '{pattern}' feed multiplexers of "
+            f"their own; ask for '{pattern.n}:{pattern.m}' and '{pattern.columns}'"
+        )
+    return multiplexer((pattern.m - pattern.n) // (2 if pattern.pair else 1) + 1)
 
 
 def group_cells(pattern: Pattern | str) -> int:
-    """2:1 multiplexers that feed the n multipliers of one group: n * (m - n).
+    """2:1 multiplexers that feed the n multipliers of one group: n * (m - n), half as many in pairs.
 
     Examples
     --------
@@ -143,10 +149,11 @@ def cutlass_metadata(side: Compressed) -> npt.NDArray[np.int16] | npt.NDArray[np
         If the pattern, the size of the weights or the shape does not fit the layout.
     """
     itemsize = side.values.dtype.itemsize
-    if (side.n, side.m, itemsize) not in ((2, 4, 1), (2, 4, 2), (1, 2, 4)):
+    if side.pair or (side.n, side.m, itemsize) not in ((2, 4, 1), (2, 4, 2), (1, 2, 4)):
         raise ValueError(
             f"side must be 2:4 with 8-bit or 16-bit weights or 1:2 with 32-bit weights, "
-            f"got {side.n}:{side.m} with {8 * itemsize}-bit weights"
+            f"got {side.n}:{side.m}{' in pairs' if side.pair else ''} with {8 * itemsize}-bit weights; "
+            f"metadata() writes the positions of any n:m"
         )
     word, run = (np.dtype(np.int32), 16) if itemsize == 1 else (np.dtype(np.int16), 32)
     nibbles = 2 * word.itemsize

@@ -140,7 +140,11 @@ def whole_tiles(
         Which axes of the weight are cut, and into how many parts by each axis of the mesh.
     """
     sides = {-2: plane.rows, -1: plane.columns}
-    grouped = {each % len(shape) for axis in pattern.axes for each in cast(tuple[int, ...], sides[axis])}
+    grouped = {  # axis to the length of a group
+        each % len(shape): m
+        for axis, (_, m) in pattern.budgets.items()
+        for each in cast(tuple[int, ...], sides[axis])
+    }
     alone = all(len(cast(tuple[int, ...], side)) == 1 for side in sides.values())
     for axis, parts in cut.items():
         length, total = shape[axis], math.prod(parts)
@@ -148,7 +152,8 @@ def whole_tiles(
         # tensor parallelism, parts begin where they should only if all are.
         even = len(parts) == 1 or length % total == 0
         chunk = -(-length // total)
-        if axis in grouped and (not alone or not even or chunk % pattern.m or length % pattern.m):
+        m = grouped.get(axis, 1)
+        if axis in grouped and (not alone or not even or chunk % m or length % m):
             return False
     return True
 

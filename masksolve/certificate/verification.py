@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .. import pairs
 from ..arrays import check_shape, kept_array
 from ..layout.host import cut_tiles, tile_numbers
 from ..pattern import Pattern
@@ -140,6 +141,11 @@ class _Found(NamedTuple):
     bounds: Bounds
     table: npt.NDArray[np.int64]
 
+    def in_entries(self) -> _Found:
+        """Count entries and lines of entries in place of pairs; of two lines the first is named."""
+        least, most = self.bounds
+        return _Found(self.axis, (2 * least, 2 * most), self.table * np.array([1, 2, 2]))
+
 
 def verify(mask: npt.ArrayLike, pattern: Pattern | str | tuple[int, int]) -> Verification:
     """Check that a mask, or pruned weights, follow a pattern, in both orientations if it is transposable.
@@ -152,7 +158,8 @@ def verify(mask: npt.ArrayLike, pattern: Pattern | str | tuple[int, int]) -> Ver
     pattern : Pattern or str
         ``constraint`` tells exactly n from at most n; groups that ``remainder="pad"`` cuts
         short may keep at most n; the tail that ``remainder="dense"`` keeps whole is in no group
-        and is not examined.
+        and is not examined. In pairs, counts are of entries in whole pairs: a pair of which only one entry
+        is kept counts as two where there are too many, and as none where there are too few.
 
     Returns
     -------
@@ -178,20 +185,26 @@ def verify(mask: npt.ArrayLike, pattern: Pattern | str | tuple[int, int]) -> Ver
     pattern = Pattern.parse(pattern)
     array = kept_array("mask", mask)
     check_shape("mask", array.shape, pattern)
-    tiling = tiling_of(pattern, array.shape)
+    whole = tiling_of(pattern, array.shape)
     axes = ("row", "column") if pattern.transposable else ("group",)
-    found = [
-        _count(cut_tiles(tiling, array, region), tiling, region, axis)
-        for axis in axes
-        for region in tiling.regions
-    ]
-    return Verification(tiling, found)
+    if not pattern.pair:
+        found = [_count(array, array, whole, region, axis) for axis in axes for region in whole.regions]
+        return Verification(whole, found)
+    # A pair of which only one entry is kept takes the place of a pair and does the service of none.
+    most, least = pairs.touched(array, pattern), pairs.whole(array, pattern)
+    halved = tiling_of(pattern.of_pairs, most.shape)
+    found = [_count(most, least, halved, region, axis) for axis in axes for region in halved.regions]
+    return Verification(whole, [part.in_entries() for part in found])
 
 
-def _count(tiles: BoolArray, tiling: Tiling, region: Region, axis: str) -> _Found:
+def _count(most: BoolArray, least: BoolArray, tiling: Tiling, region: Region, axis: str) -> _Found:
+    """Find the lines that keep more than they may of one mask, or less than they must of the other."""
     bounds = region.column_bounds if axis == "column" else region.row_bounds
-    counts = tiles.sum(axis=-2 if axis == "column" else -1, dtype=np.int8)
-    *place, index = np.nonzero((counts < bounds[0]) | (counts > bounds[1]))
+    along = -2 if axis == "column" else -1
+    counts = cut_tiles(tiling, most, region).sum(axis=along, dtype=np.int8)
+    full = counts if least is most else cut_tiles(tiling, least, region).sum(axis=along, dtype=np.int8)
+    *place, index = np.nonzero((full < bounds[0]) | (counts > bounds[1]))
+    wrong = np.where(counts > bounds[1], counts, full)[*place, index]
     numbers = tile_numbers(tiling, region, tuple(place[: len(tiling.grid)]))
-    table = np.stack([numbers, index, counts[*place, index]], axis=1)
+    table = np.stack([numbers, index, wrong], axis=1)
     return _Found(axis, bounds, table[np.argsort(table[:, 0], kind="stable")])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -133,9 +133,7 @@ def _lay(entry: Entry, pattern: Pattern, axes: Axes | None, config: Mapping[str,
     matrix = (row % count, column % count)
     order = (*(axis for axis in range(count) if axis not in matrix), *matrix)
     if not pattern.transposable and pattern.axis == -1 and inputs_come_first(entry.name, config):
-        pattern = Pattern(
-            pattern.n, pattern.m, constraint=pattern.constraint, remainder=pattern.remainder, axis=-2
-        )
+        pattern = replace(pattern, axis=-2)
     misfit = pattern.misfit(tuple(entry.shape[axis] for axis in order))
     return Treatment(pattern, order) if misfit is None else misfit.partition(" (shape ")[0]
 

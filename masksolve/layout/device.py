@@ -209,7 +209,7 @@ class DeviceLayout:
     ) -> None:
         self._problem, self._tiling = problem, problem.tiling
         tiling, xp, transposable = problem.tiling, problem.xp, problem.pattern.transposable
-        lines, entries = sum(tiling.lines), problem.pattern.m**2
+        lines, entries = sum(tiling.lines), math.prod(problem.pattern.tile_shape)
         size = lines * (8 if problem.double else 4)
         self._keeps_prices = keeps(prices, tiling.tiles * size, transposable and size <= entries)
         self._keeps_tiles = keeps(tiles, tiling.tiles * 16, False, small=SMALL_SUMS)
@@ -223,16 +223,6 @@ class DeviceLayout:
             )
             for region in tiling.regions
         ]
-
-    def tail_sums(self) -> list[float]:
-        """Sum of the scores of each tail."""
-        xp, score = self._problem.xp, self._problem.score
-        assert self._problem.framework is not None
-        with self._problem.framework.double_precision():
-            wide = [xp.astype(tail, xp.float64) for tail in self._tails]
-            if score != "value":
-                wide = [xp.abs(tail) if score == "magnitude" else tail * tail for tail in wide]
-            return [float(xp.sum(tail)) for tail in wide]
 
     @property
     def mask(self) -> Any:

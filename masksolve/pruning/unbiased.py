@@ -144,6 +144,8 @@ class _Groups:
         self.space, self.pattern, self.shape = space, pattern, tuple(space.like.shape)
         if pattern.transposable:
             raise ValueError(f"pattern must be one-directional, got '{pattern}'")
+        if pattern.pair:
+            raise ValueError(f"pattern must not be one of pairs, got '{pattern}'; use '{pattern.of_pairs}'")
         axes = len(self.shape)
         if not -axes <= pattern.axis < axes:
             raise ValueError(
