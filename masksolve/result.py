@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from .frameworks import to_numpy
 from .pattern import Pattern
+from .rounding import relative_gap
 from .types import Prices, Score
 
 _AT_ONCE = 1 << 20
@@ -114,11 +115,7 @@ class MaskResult:
     @property
     def gap(self) -> float:
         """Relative gap ``(bound - objective) / abs(bound)``; 0 is a perfect proof."""
-        if self.bound == math.inf:
-            return math.inf
-        if self.bound == self.objective:
-            return 0.0
-        return (self.bound - self.objective) / abs(self.bound) if self.bound else math.inf
+        return relative_gap(self.objective, self.bound)
 
     @property
     def density(self) -> float:

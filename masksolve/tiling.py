@@ -61,6 +61,16 @@ class Region(NamedTuple):
         """Rows and columns of a tile."""
         return self.down.length, self.across.length
 
+    @property
+    def capacity(self) -> int:
+        """The most entries that a tile may keep.
+
+        r rows with at most a entries each and c columns with at most b keep at most min(r a, c b) and, as
+        a <= c and b <= r, some mask keeps as many (Gale and Ryser's theorem, for equal lines).
+        """
+        height, width = self.tile_shape
+        return min(height * self.row_bounds[1], width * self.column_bounds[1])
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -87,6 +97,15 @@ class Tiling:
     def tiles(self) -> int:
         """Number of tiles."""
         return math.prod(self.grid)
+
+    @functools.cached_property
+    def capacity(self) -> int:
+        """The most entries that a mask may keep; what ``remainder="dense"`` keeps whole counts."""
+        dropped = sum(
+            (math.prod(region.tile_shape) - region.capacity) * math.prod(self.region_grid(region))
+            for region in self.regions
+        )
+        return math.prod(self.shape) - dropped
 
     @property
     def lines(self) -> tuple[int, int]:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..arrays import check_shape, kept_array
+from ..arrays import boolean_array, check_shape, kept_array
+from ..large_tiles import LargeTiles
 from ..layout.host import cut_tiles, tile_numbers
 from ..pattern import Pattern
 from ..tiling import Region, Tiling, tiling_of
@@ -42,11 +43,14 @@ class Verification:
     pattern : Pattern
     tiles : int
         Number of tiles (groups) examined.
+    dense : int
+        Number of tiles (groups) that may be dense and were not examined.
     """
 
-    def __init__(self, tiling: Tiling, found: list[_Found]) -> None:
+    def __init__(self, tiling: Tiling, found: list[_Found], dense: int = 0) -> None:
         self.pattern = tiling.pattern
-        self.tiles = tiling.tiles
+        self.tiles = tiling.tiles - dense
+        self.dense = dense
         self._grid = tiling.grid
         self._found = found
         self.ok = not any(len(part.table) for part in found)
@@ -107,7 +111,9 @@ class Verification:
     def __str__(self) -> str:
         unit = "tiles" if self.pattern.transposable else "groups"
         if self.ok:
-            return f"ok: {self.tiles} {unit} follow '{self.pattern}'"
+            return f"ok: {self.tiles} {unit} follow '{self.pattern}'" + (
+                f", {self.dense} may be dense" if self.dense else ""
+            )
         lines = [f"{len(self)} violations of '{self.pattern}' in {self.tiles} {unit}:"]
         for found, (least, most) in self._listed(_SHOWN):
             line = f"group {found.tile}"
@@ -141,7 +147,13 @@ class _Found(NamedTuple):
     table: npt.NDArray[np.int64]
 
 
-def verify(mask: npt.ArrayLike, pattern: Pattern | str | tuple[int, int]) -> Verification:
+def verify(
+    mask: npt.ArrayLike,
+    pattern: Pattern | str | tuple[int, int],
+    *,
+    dense: npt.ArrayLike | None = None,
+    tile: int | tuple[int, int] | None = None,
+) -> Verification:
     """Check that a mask, or pruned weights, follow a pattern, in both orientations if it is transposable.
 
     Parameters
@@ -153,6 +165,10 @@ def verify(mask: npt.ArrayLike, pattern: Pattern | str | tuple[int, int]) -> Ver
         ``constraint`` tells exactly n from at most n; groups that ``remainder="pad"`` cuts
         short may keep at most n; the tail that ``remainder="dense"`` keeps whole is in no group
         and is not examined.
+    dense : array of bool, shape (..., tile rows, tile columns), optional
+        Which large tiles may be dense, as in `DenseTiles.dense`; all others must follow the pattern.
+    tile : int or (int, int), optional
+        Rows and columns of a large tile; goes with ``dense``.
 
     Returns
     -------
@@ -185,7 +201,25 @@ def verify(mask: npt.ArrayLike, pattern: Pattern | str | tuple[int, int]) -> Ver
         for axis in axes
         for region in tiling.regions
     ]
-    return Verification(tiling, found)
+    if (dense is None) != (tile is None):
+        raise ValueError("dense and tile must be given together: which tiles may be dense, and their size")
+    if dense is None or tile is None:
+        return Verification(tiling, found)
+    flags = _dense_tiles(tiling, dense, tile).ravel()
+    found = [part._replace(table=part.table[~flags[part.table[:, 0]]]) for part in found]
+    return Verification(tiling, found, int(flags.sum()))
+
+
+def _dense_tiles(tiling: Tiling, dense: npt.ArrayLike, tile: int | tuple[int, int]) -> BoolArray:
+    """Tell of every tile whether it may be dense."""
+    large = LargeTiles.of("mask", tiling, tile)
+    flags = boolean_array("dense", dense)
+    if flags.shape != large.grid:
+        raise ValueError(
+            f"dense must have one entry for each tile of {large.shape} of a mask of shape {tiling.shape}, "
+            f"{large.grid}, got shape {flags.shape}"
+        )
+    return large.tiles(flags)
 
 
 def _count(tiles: BoolArray, tiling: Tiling, region: Region, axis: str) -> _Found:

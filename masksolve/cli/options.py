@@ -66,6 +66,16 @@ def backend_options(_: click.Context, __: click.Parameter, texts: tuple[str, ...
 
 def selecting(command: Command) -> Command:
     """Add the options that ``prune`` and ``verify`` share."""
+    return click.option(
+        "--recipe",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="TOML file with a table [patterns] of patterns by glob; the first match counts.",
+    )(choosing(command))
+
+
+def choosing(command: Command) -> Command:
+    """Add the options that choose tensors, and a pattern for them."""
     for option in (
         click.option(
             "--axes",
@@ -86,12 +96,6 @@ def selecting(command: Command) -> Command:
             metavar="GLOB",
             help="Only tensors whose name matches; may be repeated. Embeddings, heads, norms and "
             "routers are pruned only if a glob names them, such as 'lm_head*'.",
-        ),
-        click.option(
-            "--recipe",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help="TOML file with a table [patterns] of patterns by glob; the first match counts.",
         ),
         click.option(
             "--pattern",
