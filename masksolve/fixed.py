@@ -18,17 +18,22 @@ from .types import Prices
 def fill(block: Block, first: int, last: int) -> Report:
     """Give tiles ``first`` to ``last`` - 1 a circulant mask and the prices zero.
 
-    The circulant repeats after the longer side, so a whole tile keeps exactly n in every line and
-    a line that the edge cuts keeps at most that, and never more than it may.
+    The side with less room is filled: each of its lines keeps as many entries as it may, and goes on
+    where the line before ended. So the lines of the other side keep equally many, to within one, which is
+    exactly n in a whole tile and never more than they may.
     """
     if isinstance(block, HostBlock):
         objective, bound = fill_circulant(block, first, last)  # its prices are 0 as the layout made them
         return Report(objective, bound, {"unreached": last - first}, open=last - first)
     chunk = block.on_host(first, last)
     height, width = block.tile_shape
-    most = max(block.row_bounds[1], block.column_bounds[1])
+    (_, row_most), (_, column_most) = block.row_bounds, block.column_bounds
     rows, columns = np.ogrid[:height, :width]
-    mask = np.broadcast_to((columns - rows) % max(height, width) < most, chunk.scores.shape)
+    if height * row_most <= width * column_most:
+        kept = (columns - row_most * rows) % width < row_most
+    else:
+        kept = (rows - column_most * columns) % height < column_most
+    mask = np.broadcast_to(kept, chunk.scores.shape)
     prices = Prices(np.zeros((last - first, height)), np.zeros((last - first, width)))
     block.write(first, last, mask, prices)
     proofs = prove(np, chunk, mask, prices)

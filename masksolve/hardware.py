@@ -88,7 +88,8 @@ def cost(pattern: Pattern | str) -> Multiplexer:
     ----------
     pattern : Pattern or str
         Transposable or not: the multiplexer is the same, a transposable mask only lets the
-        same one serve W and its transpose.
+        same one serve W and its transpose. In pairs, entries slide two places at a time, so 4:8 in pairs
+        costs what 2:4 does.
 
     Returns
     -------
@@ -102,11 +103,16 @@ def cost(pattern: Pattern | str) -> Multiplexer:
     (2.0, 1.5)
     """
     pattern = Pattern.parse(pattern)
-    return multiplexer(pattern.m - pattern.n + 1)
+    if pattern.columns is not None:
+        raise ValueError(
+            f"pattern must have one n:m, since rows and columns of '{pattern}' feed multiplexers of "
+            f"their own; ask for '{pattern.n}:{pattern.m}' and '{pattern.columns}'"
+        )
+    return multiplexer((pattern.m - pattern.n) // (2 if pattern.pair else 1) + 1)
 
 
 def group_cells(pattern: Pattern | str) -> int:
-    """2:1 multiplexers that feed the n multipliers of one group: n * (m - n).
+    """2:1 multiplexers that feed the n multipliers of one group: n * (m - n), half as many in pairs.
 
     Examples
     --------

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import difflib
 import functools
+import math
 import re
-from dataclasses import dataclass
-from typing import Any, Literal, overload
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Literal, NamedTuple, overload
 
 from .checks import boolean, choice, integer
 
@@ -17,12 +19,38 @@ LARGEST_M = 64
 LARGEST_AXES = 61
 """NumPy's 64 axes, less those that cutting into tiles adds."""
 
+_ROUNDING = 1e-9
+"""How much a density may exceed a multiple of 1 / m and still count as it."""
+
 _CONSTRAINTS = ("exact", "at_most")
 _REMAINDERS = ("error", "pad", "dense")
-_WORDS = ("at_most", "pad", "dense")
-_GRAMMAR = re.compile(r"(?P<n>\d{1,3}):(?P<m>\d{1,3})(?P<transposable>-T)?(?P<words>( \S+)*)")
-_NEARLY = re.compile(r"(?P<n>\d{1,3})\s*(?::|/|-|x|of)\s*(?P<m>\d{1,3})[\s_-]*(?P<rest>.*)", re.DOTALL)
+_WORDS = ("pair", "at_most", "pad", "dense")
+_GRAMMAR = re.compile(
+    r"(?P<n>\d{1,3}):(?P<m>\d{1,3})"
+    r"(?P<transposable>-T| x (?P<column_n>\d{1,3}):(?P<column_m>\d{1,3}))?(?P<words>( \S+)*)"
+)
+_LIKE = (
+    "pattern must look like '2:4', '4:8-T' or '2:4 x 4:8' (kept:group, -T for transposable, rows x columns), "
+    "optionally followed by 'pair', 'at_most', 'pad' or 'dense', 'axis=K'"
+)
+_SEPARATED = r"\s*(?::|/|-|x|of)\s*"
+_NEARLY = re.compile(
+    rf"(?P<n>\d{{1,3}}){_SEPARATED}(?P<m>\d{{1,3}})"
+    rf"(?:\s*(?:x|\*|by|,)\s*(?P<column_n>\d{{1,3}}){_SEPARATED}(?P<column_m>\d{{1,3}}))?"
+    r"[\s_-]*(?P<rest>.*)",
+    re.DOTALL,
+)
 """What a text that was meant as a pattern begins with; only used to guess what it was meant to say."""
+
+
+class Budget(NamedTuple):
+    """``n`` of every ``m`` consecutive entries along an axis are kept."""
+
+    n: int
+    m: int
+
+    def __str__(self) -> str:
+        return f"{self.n}:{self.m}"
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -49,13 +77,22 @@ class Pattern:
     remainder : {"error", "pad", "dense"}
         For shapes that ``m`` does not divide: refuse; cut the last group short (a whole group
         keeps exactly ``n``, a cut one at most ``n``; always feasible); or keep the tail whole.
+    columns : (int, int) or None
+        The columns' own n and m, for a transposable pattern whose columns follow another n:m than its
+        rows: tiles are then as high as the columns' m and as wide as the rows'. It implies
+        ``transposable``; None, and the rows' own (n, m), mean that columns follow the rows' n:m. Rows and
+        columns that keep exactly their n must keep the same share, n / m.
+    pair : bool
+        Whether entries are kept in pairs: along every axis on which groups run, entries 2 k and 2 k + 1
+        are both kept or both dropped. ``n`` and ``m`` still count entries and must be even. Under a
+        transposable pattern that makes blocks of 2 by 2 entries, since the transpose wants pairs as well.
 
     Raises
     ------
     TypeError
         If an argument has the wrong type.
     ValueError
-        If a value is out of range.
+        If a value is out of range, or if no mask can follow the pattern.
 
     Examples
     --------
@@ -68,6 +105,10 @@ class Pattern:
     >>> Pattern.parse("1:4-T at_most pad") == Pattern(
     ...     1, 4, transposable=True, constraint="at_most", remainder="pad")
     True
+    >>> Pattern(2, 4, columns=(4, 8))
+    Pattern('2:4 x 4:8', keep 2 of 4 in rows and 4 of 8 in columns, 50% zeros)
+    >>> Pattern("4:8 pair")
+    Pattern('4:8 pair', keep 4 of 8 in pairs, 50% zeros)
     """
 
     n: int
@@ -76,6 +117,8 @@ class Pattern:
     constraint: Constraint = "exact"
     axis: int = -1
     remainder: Remainder = "error"
+    columns: Budget | None = None
+    pair: bool = False
 
     @overload
     def __init__(self, n: str, /) -> None: ...
@@ -90,6 +133,8 @@ class Pattern:
         constraint: Constraint = "exact",
         axis: int = -1,
         remainder: Remainder = "error",
+        columns: tuple[int, int] | None = None,
+        pair: bool = False,
     ) -> None: ...
 
     def __init__(
@@ -101,34 +146,49 @@ class Pattern:
         constraint: Constraint = "exact",
         axis: int = -1,
         remainder: Remainder = "error",
+        columns: tuple[int, int] | None = None,
+        pair: bool = False,
     ) -> None:
         if isinstance(n, str):
-            if (m, transposable, constraint, axis, remainder) != (None, False, "exact", -1, "error"):
+            others = (m, transposable, constraint, axis, remainder, columns, pair)
+            if others != (None, False, "exact", -1, "error", None, False):
                 raise TypeError(f"a pattern in words takes no other argument; write them in the text {n!r}")
             object.__setattr__(self, "__dict__", dict(vars(_parsed(n))))
             return
+        own = _column_budget(columns)
+        rows = Budget(integer("n", n), integer("m", m))
         values = {
-            "n": integer("n", n),
-            "m": integer("m", m),
-            "transposable": boolean("transposable", transposable),
+            "n": rows.n,
+            "m": rows.m,
+            "transposable": boolean("transposable", transposable) or own is not None,
             "constraint": choice("constraint", constraint, _CONSTRAINTS),
             "axis": integer("axis", axis),
             "remainder": choice("remainder", remainder, _REMAINDERS),
+            "columns": None if own == rows else own,
+            "pair": boolean("pair", pair),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
-        if not 1 <= self.m <= LARGEST_M:
-            raise ValueError(f"m must be between 1 and {LARGEST_M} (the group length), got m={self.m}")
-        if not 1 <= self.n <= self.m:
-            swapped = f"; to keep {self.m} of {self.n}, write n={self.m}, m={self.n}" if self.n > 1 else ""
-            raise ValueError(
-                f"n must be between 1 and m={self.m} (the number of entries kept), got n={self.n}{swapped}"
-            )
+        self._check()
+
+    def _check(self) -> None:
+        """Refuse numbers that are out of range, or that do not go together."""
+        _check_budget(Budget(self.n, self.m), "")
+        if self.columns is not None:
+            _check_budget(self.columns, "the columns' ")
         if self.transposable and self.axis != -1:
             raise ValueError(
                 f"axis belongs to one-directional patterns; a transposable pattern works on the last "
                 f"two axes, got axis={self.axis}"
             )
+        budgets = self.budgets.values()
+        if self.constraint == "exact" and len({Fraction(n, m) for n, m in budgets}) > 1:
+            raise ValueError(
+                f"rows and columns that keep exactly their n must keep the same share, got {self.n}:{self.m} "
+                f"in rows and {self.columns} in columns; use constraint='at_most'"
+            )
+        if self.pair and any(number % 2 for budget in budgets for number in budget):
+            raise ValueError(f"n and m must be even for pairs, got {' x '.join(map(str, budgets))}")
 
     @classmethod
     def parse(cls, text: str | tuple[int, int] | Pattern) -> Pattern:
@@ -137,8 +197,9 @@ class Pattern:
         Parameters
         ----------
         text : str, pair of int, or Pattern
-            ``"n:m"`` or ``"n:m-T"``, optionally followed by the words ``at_most``, ``pad``,
-            ``dense`` and ``axis=K``, separated by single spaces; or ``(n, m)``.
+            ``"n:m"``, ``"n:m-T"`` or ``"n:m x n:m"`` (rows x columns), optionally followed by the words
+            ``pair``, ``at_most``, ``pad`` or ``dense``, and ``axis=K``, separated by single spaces; or
+            ``(n, m)``.
 
         Raises
         ------
@@ -152,8 +213,9 @@ class Pattern:
         >>> Pattern.parse("4:8t")
         Traceback (most recent call last):
             ...
-        ValueError: pattern must look like '2:4' or '4:8-T' (kept:group, -T for transposable), optionally \
-followed by 'at_most', 'pad' or 'dense', 'axis=K'; got '4:8t'; did you mean '4:8-T'?
+        ValueError: pattern must look like '2:4', '4:8-T' or '2:4 x 4:8' (kept:group, -T for transposable, \
+rows x columns), optionally followed by 'pair', 'at_most', 'pad' or 'dense', 'axis=K'; got '4:8t'; did \
+you mean '4:8-T'?
         """
         if isinstance(text, Pattern):
             return text
@@ -169,6 +231,61 @@ followed by 'at_most', 'pad' or 'dense', 'axis=K'; got '4:8t'; did you mean '4:8
     def axes(self) -> tuple[int, ...]:
         """Axes along which groups run."""
         return (-2, -1) if self.transposable else (self.axis,)
+
+    @property
+    def budgets(self) -> dict[int, Budget]:
+        """What the groups along each axis keep. Rows are groups along the last axis, columns along axis -2.
+
+        Examples
+        --------
+        >>> Pattern("2:4 x 4:8").budgets
+        {-2: Budget(n=4, m=8), -1: Budget(n=2, m=4)}
+        """
+        rows = Budget(self.n, self.m)
+        return {-2: self.columns or rows, -1: rows} if self.transposable else {self.axis: rows}
+
+    @property
+    def tile_shape(self) -> tuple[int, int]:
+        """Rows and columns of a whole tile; a group along any axis is a tile of one row."""
+        return (self.budgets[-2].m if self.transposable else 1), self.m
+
+    @property
+    def lines(self) -> tuple[int, int]:
+        """Row prices and column prices of a whole tile; groups have one price and no columns'.
+
+        Two lines whose entries are pairs share a price.
+        """
+        height, width = self.tile_shape
+        unit = 2 if self.pair else 1
+        return (height // unit, width // unit) if self.transposable else (1, 0)
+
+    @property
+    def is_square(self) -> bool:
+        """Whether rows and columns both follow n:m, in tiles of m by m."""
+        return self.transposable and self.columns is None
+
+    def relaxed(self, density: float) -> Pattern:
+        """Keep more: the same pattern with the least n of rows and columns that reach a density.
+
+        Parameters
+        ----------
+        density : float
+            Between 0 and 1. No n falls below its own, nor exceeds its m.
+
+        Examples
+        --------
+        >>> str(Pattern("2:4 x 4:8").relaxed(0.6)), str(Pattern("2:4 at_most").relaxed(0.0))
+        ('3:4 x 6:8', '2:4 at_most')
+        """
+        lengths = [m for _, m in self.budgets.values()]
+        steps = lengths if self.constraint == "at_most" else [math.gcd(*lengths)] * len(lengths)
+        unit = 2 if self.pair else 1
+        *columns, rows = (
+            max(n, m // (step // unit) * math.ceil(step // unit * density - _ROUNDING))
+            for (n, m), step in zip(self.budgets.values(), steps, strict=True)
+        )
+        own = None if self.columns is None else Budget(columns[0], self.columns.m)
+        return replace(self, n=rows, columns=own)
 
     def misfit(self, shape: tuple[int, ...]) -> str | None:
         """Why the pattern cannot be laid on an array of this shape; None if it can.
@@ -193,23 +310,29 @@ followed by 'at_most', 'pad' or 'dense', 'axis=K'; got '4:8t'; did you mean '4:8
             return f"must have {least} to {LARGEST_AXES} axes for pattern '{self}', got shape {shape}"
         if not -len(shape) <= self.axis < len(shape):
             return f"has no axis {self.axis}, along which '{self}' runs (shape {shape})"
+        odd = [axis for axis in self.axes if shape[axis] % 2] if self.pair else []
+        if odd and self.remainder == "pad":
+            return f"has {shape[odd[0]]} entries along axis {odd[0]}, which are no pairs (shape {shape})"
         if self.remainder != "error":
             return None
-        for axis in self.axes:
-            if shape[axis] % self.m:
+        for axis, (_, m) in self.budgets.items():
+            if shape[axis] % m:
                 return (
-                    f"has {shape[axis]} entries along axis {axis}, which m={self.m} does not divide "
+                    f"has {shape[axis]} entries along axis {axis}, which m={m} does not divide "
                     f"(shape {shape}); choose remainder='pad' or remainder='dense' in the pattern"
                 )
         return None
 
     @property
     def density(self) -> float:
-        """Share of entries kept, n / m."""
-        return self.n / self.m
+        """Share of entries kept at most, n / m; the smaller one of rows and columns."""
+        return min(n / m for n, m in self.budgets.values())
 
     def __str__(self) -> str:
-        words = [f"{self.n}:{self.m}{'-T' if self.transposable else ''}"]
+        across = f" x {self.columns}" if self.columns else "-T" if self.transposable else ""
+        words = [f"{self.n}:{self.m}{across}"]
+        if self.pair:
+            words.append("pair")
         if self.constraint != "exact":
             words.append(self.constraint)
         if self.remainder != "error":
@@ -221,23 +344,43 @@ followed by 'at_most', 'pad' or 'dense', 'axis=K'; got '4:8t'; did you mean '4:8
     def __repr__(self) -> str:
         amount, share = ("keep", "") if self.constraint == "exact" else ("keep at most", "at least ")
         where = " in rows and columns" if self.transposable else ""
+        if self.columns is not None:
+            where = f" in rows and {self.columns.n} of {self.columns.m} in columns"
         zeros = f"{share}{100 * (1 - self.density):.4g}% zeros"
-        return f"Pattern('{self}', {amount} {self.n} of {self.m}{where}, {zeros})"
+        pairs = " in pairs" if self.pair else ""
+        return f"Pattern('{self}', {amount} {self.n} of {self.m}{where}{pairs}, {zeros})"
+
+
+def _column_budget(columns: object) -> Budget | None:
+    if columns is None:
+        return None
+    if not isinstance(columns, (tuple, list)) or len(columns) != 2:
+        raise TypeError(f"columns must be a pair (n, m) of integers or None, got {columns!r}")
+    return Budget(integer("the columns' n", columns[0]), integer("the columns' m", columns[1]))
+
+
+def _check_budget(budget: Budget, whose: str) -> None:
+    n, m = budget
+    if not 1 <= m <= LARGEST_M:
+        raise ValueError(f"{whose}m must be between 1 and {LARGEST_M} (the group length), got m={m}")
+    if not 1 <= n <= m:
+        swapped = f"; to keep {m} of {n}, write n={m}, m={n}" if n > 1 else ""
+        raise ValueError(
+            f"{whose}n must be between 1 and m={m} (the number of entries kept), got n={n}{swapped}"
+        )
 
 
 @functools.lru_cache(maxsize=512)
 def _parsed(text: str) -> Pattern:
     words = _read(text)
     if words is None:
-        raise ValueError(
-            f"pattern must look like '2:4' or '4:8-T' (kept:group, -T for transposable), optionally "
-            f"followed by 'at_most', 'pad' or 'dense', 'axis=K'; got {text!r}{_hint(text)}"
-        )
-    if words["n"] > words["m"] > 0:
-        raise ValueError(
-            f"n must be between 1 and m={words['m']} (the number of entries kept), got n={words['n']} in "
-            f"{text!r}{_hint(text)}"
-        )
+        raise ValueError(f"{_LIKE}; got {text!r}{_hint(text)}")
+    for n, m in ((words["n"], words["m"]), words.get("columns") or (1, 1)):
+        if n > m > 0:
+            raise ValueError(
+                f"n must be between 1 and m={m} (the number of entries kept), got n={n} in "
+                f"{text!r}{_hint(text)}"
+            )
     return Pattern(**words)
 
 
@@ -248,7 +391,9 @@ def _read(text: str) -> dict[str, Any] | None:
         return None
     options: dict[str, Any] = {}
     for word in match["words"].split():
-        if word == "at_most" and "constraint" not in options:
+        if word == "pair" and "pair" not in options:
+            options["pair"] = True
+        elif word == "at_most" and "constraint" not in options:
             options["constraint"] = word
         elif word in ("pad", "dense") and "remainder" not in options:
             options["remainder"] = word
@@ -256,6 +401,8 @@ def _read(text: str) -> dict[str, Any] | None:
             options["axis"] = int(word.removeprefix("axis="))
         else:
             return None
+    if match["column_n"] is not None:
+        options["columns"] = int(match["column_n"]), int(match["column_m"])
     return {
         "n": int(match["n"]),
         "m": int(match["m"]),
@@ -269,12 +416,24 @@ def _hint(text: str) -> str:
     match = _NEARLY.fullmatch(text.strip().lower()) if text.isascii() else None
     if match is None:
         return ""
-    least, most = sorted((int(match["n"]), int(match["m"])))
-    guess, words = f"{least}:{most}", re.split(r"[\s,]+", match["rest"].replace("at most", "at_most"))
-    if words[0] in ("t", "transpose", "transposed", "transposable"):
+    guess = _ordered(match["n"], match["m"])
+    words = re.split(r"[\s,]+", match["rest"].replace("at most", "at_most"))
+    if match["column_n"] is not None:
+        guess += f" x {_ordered(match['column_n'], match['column_m'])}"
+    elif words[0] in ("t", "transpose", "transposed", "transposable"):
         guess += "-T"
         del words[0]
     for word in filter(None, words):
         near = [word] if word.startswith("axis=") else difflib.get_close_matches(word, _WORDS, 1)
         guess += f" {near[0]}" if near else " ?"  # which no pattern has
-    return f"; did you mean {guess!r}?" if _read(guess) is not None and least >= 1 else ""
+    arguments = _read(guess)
+    try:
+        return "" if arguments is None else f"; did you mean {str(Pattern(**arguments))!r}?"
+    except ValueError:
+        return ""
+
+
+def _ordered(one: str, other: str) -> str:
+    """Smaller number first."""
+    least, most = sorted((int(one), int(other)))
+    return f"{least}:{most}"

@@ -244,14 +244,9 @@ def _shown(name: str, mask: Any, pattern: Any) -> _Shown:
     array, pattern = kept_array(name, mask), Pattern.parse(pattern)
     if not array.size:
         raise ValueError(f"{name} must have entries to draw, got shape {array.shape}")
-    down, across = (
-        axis - array.ndim in pattern.axes or axis in pattern.axes for axis in _last_two(array.ndim)
-    )
-    return _Shown(_plane(array), pattern, (pattern.m if down else 1, pattern.m if across else 1))
-
-
-def _last_two(axes: int) -> tuple[int, int]:
-    return axes - 2, axes - 1
+    lengths = {axis % array.ndim: m for axis, (_, m) in pattern.budgets.items()}
+    steps = lengths.get(array.ndim - 2, 1), lengths.get(array.ndim - 1, 1)
+    return _Shown(_plane(array), pattern, steps)
 
 
 def _values(scores: npt.ArrayLike, mask: object) -> Float64Array:

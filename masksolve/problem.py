@@ -208,9 +208,7 @@ class MaskProblem:
             )
         tails = self.tiling.tails(self.tiling.grouped(self.xp, self.drop))
         if any(bool(self.xp.any(tail)) for tail in tails):
-            whole = {
-                axis: self.scores.shape[axis] // self.pattern.m * self.pattern.m for axis in self.pattern.axes
-            }
+            whole = {axis: self.scores.shape[axis] // m * m for axis, (_, m) in self.pattern.budgets.items()}
             raise ValueError(
                 f"drop must be False in the tail that remainder='dense' keeps whole, from entry "
                 f"{' and '.join(f'{first} along axis {axis}' for axis, first in whole.items())} on"

@@ -71,8 +71,8 @@ class MaskResult:
         Name of the backend that ran.
     pattern : Pattern
     duals : Prices or None
-        Dual prices that give ``bound``: ``rows`` and ``columns``, each (tiles, m), tiles in
-        row-major order over (batch, tile row, tile column); for one-directional patterns
+        Dual prices that give ``bound``: ``rows`` (tiles, r) and ``columns`` (tiles, c) for tiles of r rows
+        and c columns, in row-major order over (batch, tile row, tile column); for one-directional patterns
         ``rows`` is (groups, 1) and ``columns`` is None. By default they are kept if they take
         at most 4 MiB or, for transposable patterns, no more memory than the mask;
         ``solve(..., duals=True)`` always keeps them.

@@ -127,9 +127,10 @@ def _corner(result: MaskResult) -> str:
     plane = np.atleast_2d(mask[(0,) * max(mask.ndim - 2, 0)])[:_SHOWN, :_SHOWN]
     height, width = plane.shape
     kept = "".join(f"M{column} {row}h1v1h-1z" for row, column in np.argwhere(plane).tolist())
-    m, tiled = result.pattern.m, result.pattern.transposable
-    lines = "".join(f"M{x} 0V{height}" for x in range(0, width + 1, m)) if result.pattern.axis == -1 else ""
-    lines += "".join(f"M0 {y}H{width}" for y in range(0, height + 1, m)) if tiled else ""
+    tall, wide = result.pattern.tile_shape
+    across = range(0, width + 1, wide) if result.pattern.axis == -1 else ()
+    down = range(0, height + 1, tall) if result.pattern.transposable else ()
+    lines = "".join([*(f"M{x} 0V{height}" for x in across), *(f"M0 {y}H{width}" for y in down)])
     return (
         f"<svg width='{5 * width}' height='{5 * height}' viewBox='0 0 {width} {height}' role='img' "
         f"aria-label='{height} by {width} corner of the mask'><path d='{kept}' fill='currentColor' "

@@ -1,10 +1,10 @@
 """Geometry: a pattern laid on a shape, without any array.
 
-An array is cut into *tiles*, m by m for transposable patterns and 1 by m for one-directional ones
-(a group along the pattern's axis). Tiles of one shape form a *region*: all whole tiles and, under
-``remainder="pad"``, up to three more regions of tiles that the edges cut short. What
-``remainder="dense"`` keeps whole belongs to no tile and is called a *tail*. Everybody who needs a
-tile, a bound or a tail asks here, so that there is one answer.
+An array is cut into *tiles*: for transposable patterns m by m, or, where columns have a budget of their own,
+as many rows as its m says; for one-directional ones 1 by m (a group along the pattern's axis). Tiles of one
+shape form a *region*: all whole tiles and, under ``remainder="pad"``, up to three more regions of tiles that
+the edges cut short. What ``remainder="dense"`` keeps whole belongs to no tile and is called a *tail*.
+Everybody who needs a tile, a bound or a tail asks here, so that there is one answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .pattern import Pattern
+from .pattern import Budget, Pattern
 from .types import Bounds
 
 _TOGETHER = 16
@@ -110,7 +110,7 @@ class Tiling:
     @property
     def lines(self) -> tuple[int, int]:
         """Row prices and column prices of a whole tile; groups have one price and no columns'."""
-        return (self.pattern.m, self.pattern.m) if self.pattern.transposable else (1, 0)
+        return self.pattern.lines
 
     def grouped(self, xp: Any, array: Any) -> Any:
         """View with the grouped axis last and at least two axes: (..., R, C) or (..., 1, L)."""
@@ -162,15 +162,18 @@ def tiling_of(pattern: Pattern, shape: tuple[int, ...]) -> Tiling:
     ValueError
         With `Pattern.misfit`'s reason, if it cannot be laid on it.
     """
+    if pattern.pair:
+        raise NotImplementedError("pairs are not solved yet")
     reason = pattern.misfit(shape)
     if reason is not None:
         raise ValueError(f"pattern '{pattern}' cannot be laid on shape {shape}: it {reason}")
     if pattern.transposable:
-        lead, height, width, tile_height = shape[:-2], shape[-2], shape[-1], pattern.m
+        lead, height, width = shape[:-2], shape[-2], shape[-1]
     else:
         axis = pattern.axis % len(shape)
-        lead, height, width, tile_height = shape[:axis] + shape[axis + 1 :], 1, shape[axis], 1
-    down, across = _segments(height, tile_height, pattern), _segments(width, pattern.m, pattern)
+        lead, height, width = shape[:axis] + shape[axis + 1 :], 1, shape[axis]
+    tile_height, tile_width = pattern.tile_shape
+    down, across = _segments(height, tile_height, pattern), _segments(width, tile_width, pattern)
     regions = tuple(_region(pattern, row, column) for row in down for column in across)
     grid = (*lead, sum(part.runs for part in down), sum(part.runs for part in across))
     return Tiling(pattern, shape, grid, regions)
@@ -187,10 +190,12 @@ def _segments(extent: int, length: int, pattern: Pattern) -> list[Segment]:
 
 def _region(pattern: Pattern, down: Segment, across: Segment) -> Region:
     """Bound the lines of a region's tiles: a row is whole if its columns are, and vice versa."""
-    columns = _group_bounds(pattern, down.length) if pattern.transposable else (0, 1)
-    return Region(down, across, _group_bounds(pattern, across.length), columns)
+    columns, rows = (0, 1), Budget(pattern.n, pattern.m)
+    if pattern.transposable:
+        columns = _group_bounds(pattern, pattern.budgets[-2], down.length)
+    return Region(down, across, _group_bounds(pattern, rows, across.length), columns)
 
 
-def _group_bounds(pattern: Pattern, length: int) -> Bounds:
-    exact = pattern.constraint == "exact" and length == pattern.m
-    return (pattern.n if exact else 0), min(pattern.n, length)
+def _group_bounds(pattern: Pattern, budget: Budget, length: int) -> Bounds:
+    exact = pattern.constraint == "exact" and length == budget.m
+    return (budget.n if exact else 0), min(budget.n, length)

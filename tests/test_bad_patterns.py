@@ -46,7 +46,7 @@ PATTERNS: dict[str, Case] = {
         f"text-{text!r}": (
             solve(TILE, text),
             ValueError,
-            r"pattern must look like '2:4' or '4:8-T'.*; got ['\"]",
+            r"pattern must look like '2:4', '4:8-T' or '2:4 x 4:8'.*; got ['\"]",
         )
         for text in [
             "",

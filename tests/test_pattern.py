@@ -108,3 +108,83 @@ def test_numpy_integers_become_plain_ones() -> None:
 
 def test_density() -> None:
     assert Pattern(3, 4).density == 0.75
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2:4 x 4:8",
+        "2:4 x 6:8 at_most",
+        "4:8 pair",
+        "4:8-T pair",
+        "2:4 x 4:8 pair at_most pad",
+        "4:8 pair axis=0",
+    ],
+)
+def test_budgets_and_pairs_in_words(text):
+    parsed = Pattern.parse(text)
+    assert str(parsed) == text
+    assert eval(repr(parsed).partition(",")[0] + ")", {"Pattern": Pattern}) == parsed
+    assert pickle.loads(pickle.dumps(parsed)) == parsed
+    assert dataclasses.replace(parsed, remainder=parsed.remainder) == parsed
+
+
+def test_square_patterns_are_mixed_ones_with_equal_budgets():
+    square = Pattern(4, 8, transposable=True)
+    assert Pattern(4, 8, columns=(4, 8)) == Pattern("4:8 x 4:8") == square
+    assert square.columns is None
+    assert square.is_square
+    assert (
+        Pattern("2:4 x 4:8")
+        == Pattern(2, 4, columns=(4, 8))
+        == Pattern(2, 4, transposable=True, columns=(4, 8))
+    )
+    assert not Pattern("2:4 x 4:8").is_square
+    assert Pattern("2:4 x 4:8").tile_shape == (8, 4)
+    assert Pattern("4:8-T pair").lines == (4, 4)
+    assert Pattern("2:4 axis=0").budgets == {0: (2, 4)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "message"),
+    [
+        (
+            (2, 4),
+            {"columns": (6, 8)},
+            ValueError,
+            "got 2:4 in rows and 6:8 in columns; use",
+        ),
+        ((2, 4), {"columns": (9, 8)}, ValueError, "the columns' n must be between 1 and m=8"),
+        ((2, 4), {"columns": (1, 99)}, ValueError, "the columns' m must be between 1 and 64"),
+        ((2, 4), {"columns": 8}, TypeError, r"columns must be a pair \(n, m\)"),
+        ((2, 4), {"columns": (1.0, 2)}, TypeError, "the columns' n must be an integer"),
+        ((2, 4), {"columns": (4, 8), "axis": 0}, ValueError, "axis belongs to one-directional patterns"),
+        ((2, 5), {"pair": True}, ValueError, "n and m must be even for pairs, got 2:5"),
+        ((2, 4), {"pair": 1}, TypeError, "pair must be"),
+    ],
+)
+def test_bad_budgets_and_pairs(arguments, options, error, message):
+    with pytest.raises(error, match=message):
+        Pattern(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("2/4 by 4/8", "2:4 x 4:8"),
+        ("2:4x4:8 atmost", "2:4 x 4:8 at_most"),
+        ("4:2 x 4:8", "2:4 x 4:8"),
+        ("4:8 t pairs", "4:8-T pair"),
+        ("4:8 paired", "4:8 pair"),
+    ],
+)
+def test_hints_for_budgets_and_pairs(text, meant):
+    with pytest.raises(ValueError, match=f"did you mean '{meant}'"):
+        Pattern.parse(text)
+
+
+def test_misfits_name_the_budget_that_does_not_divide():
+    assert "which m=8 does not divide" in (Pattern("2:4 x 4:8").misfit((4, 4)) or "")
+    assert "which m=4 does not divide" in (Pattern("2:4 x 4:8").misfit((8, 6)) or "")
+    assert "are no pairs" in (Pattern("4:8 pair pad").misfit((4, 7)) or "")
+    assert Pattern("4:8 pair dense").misfit((4, 7)) is None

@@ -35,8 +35,9 @@ class Enumerate(ChunkBackend):
 
     def refuses(self, pattern: Pattern, *, forced: bool) -> str | None:
         """Refuse groups whose masks are too many to try."""
-        if pattern.m > LARGEST_M:
-            return f"needs m <= {LARGEST_M}, got m={pattern.m}; use backend='exact'"
+        m = max(pattern.tile_shape)
+        if m > LARGEST_M:
+            return f"needs m <= {LARGEST_M}, got m={m}; use backend='exact'"
         return None
 
     def solve_chunk(self, chunk: Chunk) -> BoolArray:

@@ -129,7 +129,8 @@ class Plan:
         buffer = read(self.checkpoint.weights[step.file].path, step.entry, first, count)
         started = time.perf_counter()
         bits = matrices(buffer, step.entry, shape, order)
-        rows = max(1, _SAMPLE // max(1, bits[0].size) // pattern.m) * pattern.m
+        height = (pattern.budgets.get(-2) or pattern).m
+        rows = max(1, _SAMPLE // max(1, bits[0].size) // height) * height
         sample = np.ascontiguousarray(bits[:rows] if bits.ndim == 2 else bits)
         solve(scores_of(sample, step.entry.dtype), pattern, duals=False, **self.how)
         return (time.perf_counter() - started) / sample.nbytes
@@ -166,4 +167,4 @@ def stores_prices(treatment: Treatment) -> bool:
     Prices of small tiles take as much room as the weights themselves (2:4-T in bfloat16: 2 bytes an
     entry), and those of one-directional patterns follow from one sort. They are found again from the mask.
     """
-    return treatment.pattern.transposable and treatment.pattern.m > _SMALL_TILE
+    return treatment.pattern.transposable and max(treatment.pattern.tile_shape) > _SMALL_TILE

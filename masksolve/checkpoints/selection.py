@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -133,9 +133,7 @@ def _lay(entry: Entry, pattern: Pattern, axes: Axes | None, config: Mapping[str,
     matrix = (row % count, column % count)
     order = (*(axis for axis in range(count) if axis not in matrix), *matrix)
     if not pattern.transposable and pattern.axis == -1 and inputs_come_first(entry.name, config):
-        pattern = Pattern(
-            pattern.n, pattern.m, constraint=pattern.constraint, remainder=pattern.remainder, axis=-2
-        )
+        pattern = replace(pattern, axis=-2)
     misfit = _misfit(pattern, tuple(entry.shape[axis] for axis in order))
     return Treatment(pattern, order) if misfit is None else misfit
 
@@ -143,10 +141,11 @@ def _lay(entry: Entry, pattern: Pattern, axes: Axes | None, config: Mapping[str,
 def _misfit(pattern: Pattern, shape: tuple[int, ...]) -> str | None:
     if not -len(shape) <= pattern.axis < len(shape):
         return f"has no axis {pattern.axis}"
-    grouped = shape[-2:] if pattern.transposable else (shape[pattern.axis],)
-    odd = [extent for extent in grouped if extent % pattern.m]
-    if odd and pattern.remainder == "error":
-        return f"{odd[0]} is not a multiple of {pattern.m}"
+    for axis, (_, m) in pattern.budgets.items():
+        if shape[axis] % m and pattern.remainder == "error":
+            return f"{shape[axis]} is not a multiple of {m}"
+        if pattern.pair and shape[axis] % 2 and pattern.remainder == "pad":
+            return f"{shape[axis]} entries are no pairs"
     return None
 
 

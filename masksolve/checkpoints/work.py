@@ -12,7 +12,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +96,7 @@ def parts(
         return
     shape, order, pattern = _flattened(entry, treatment)
     row = math.prod(shape[1:])
-    unit = pattern.m if _is_grouped(0, order, pattern) else 1
+    unit = _group_length(0, order, pattern)
     step = max(1, ENTRIES // max(row, 1) // unit) * unit
     count = max(1, shape[0] // step) if entry.member is None else 1
     width = WIDTHS[entry.dtype]
@@ -106,11 +106,10 @@ def parts(
         yield top * row * width, rows * row * width, (rows, *shape[1:]), order, pattern
 
 
-def _is_grouped(axis: int, order: tuple[int, ...], pattern: Pattern) -> bool:
-    """Whether tiles or groups extend along a stored axis."""
-    place = order.index(axis) - len(order)
-    wanted = pattern.axis - len(order) if pattern.axis >= 0 else pattern.axis
-    return place >= -2 if pattern.transposable else place == wanted
+def _group_length(axis: int, order: tuple[int, ...], pattern: Pattern) -> int:
+    """Length of the groups along a stored axis; 1 if there are none."""
+    lengths = {along % len(order): m for along, (_, m) in pattern.budgets.items()}
+    return lengths.get(order.index(axis), 1)
 
 
 def _flattened(entry: Entry, treatment: Treatment) -> tuple[tuple[int, ...], tuple[int, ...], Pattern]:
@@ -118,13 +117,12 @@ def _flattened(entry: Entry, treatment: Treatment) -> tuple[tuple[int, ...], tup
     shape, pattern = entry.stored_shape, treatment.pattern
     count = len(shape)
     order = tuple(count - 1 - axis for axis in treatment.order) if entry.fortran else treatment.order
+    height = (pattern.budgets.get(-2) or pattern).m
     axis = pattern.axis - count if pattern.axis >= 0 else pattern.axis
-    whole = order == tuple(range(count)) and axis >= -2 and shape[-2] % pattern.m == 0
+    whole = order == tuple(range(count)) and axis >= -2 and shape[-2] % height == 0
     if count == 2 or not whole:
         return shape, order, pattern
-    words = {"constraint": pattern.constraint, "remainder": pattern.remainder}
-    flat = Pattern(pattern.n, pattern.m, transposable=pattern.transposable, axis=axis, **words)  # type: ignore[arg-type]
-    return (math.prod(shape[:-1]), shape[-1]), (0, 1), flat
+    return (math.prod(shape[:-1]), shape[-1]), (0, 1), replace(pattern, axis=axis)
 
 
 def do(piece: Piece, gate: AbstractContextManager[Any] | None = None) -> Record:
@@ -237,13 +235,18 @@ def _save_prices(path: Path, result: MaskResult) -> None:
 
 
 def worst_tile(scores: npt.NDArray[Any], mask: npt.NDArray[np.bool_], pattern: Pattern) -> Record | None:
-    """Find the m-by-m tile that keeps the smallest share of its scores; None if there is no whole tile."""
-    m = pattern.m
-    rows, columns = (extent // m for extent in scores.shape[-2:])
+    """Find the tile that keeps the smallest share of its scores; None if there is no whole tile.
+
+    Groups are looked at m rows together.
+    """
+    tall, wide = pattern.tile_shape if pattern.transposable else (pattern.m, pattern.m)
+    rows, columns = scores.shape[-2] // tall, scores.shape[-1] // wide
     if not rows * columns * scores.size:
         return None
-    flat = [array.reshape(-1, *array.shape[-2:])[:, : rows * m, : columns * m] for array in (scores, mask)]
-    tiles = [array.reshape(-1, rows, m, columns, m) for array in flat]
+    flat = [
+        array.reshape(-1, *array.shape[-2:])[:, : rows * tall, : columns * wide] for array in (scores, mask)
+    ]
+    tiles = [array.reshape(-1, rows, tall, columns, wide) for array in flat]
     whole = tiles[0].sum(axis=(2, 4), dtype=np.float64)
     kept = np.einsum(
         "bricj,bricj->brc", tiles[0], tiles[1].view(np.uint8), dtype=np.float64, casting="unsafe"
@@ -253,7 +256,7 @@ def worst_tile(scores: npt.NDArray[Any], mask: npt.NDArray[np.bool_], pattern: P
     batch, row, column = (int(index) for index in np.unravel_index(np.argmin(share), share.shape))
     return {
         "share": float(share[batch, row, column]),
-        "at": [batch, row * m, column * m],
+        "at": [batch, row * tall, column * wide],
         "scores": [
             [float(f"{value:.4g}") for value in line] for line in tiles[0][batch, row, :, column].tolist()
         ],

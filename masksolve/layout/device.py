@@ -209,7 +209,7 @@ class DeviceLayout:
     ) -> None:
         self._problem, self._tiling = problem, problem.tiling
         tiling, xp, transposable = problem.tiling, problem.xp, problem.pattern.transposable
-        lines, entries = sum(tiling.lines), problem.pattern.m**2
+        lines, entries = sum(tiling.lines), math.prod(problem.pattern.tile_shape)
         size = lines * (8 if problem.double else 4)
         self._keeps_prices = keeps(prices, tiling.tiles * size, transposable and size <= entries)
         self._keeps_tiles = keeps(tiles, tiling.tiles * 16, False, small=SMALL_SUMS)

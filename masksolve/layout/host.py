@@ -180,7 +180,7 @@ class HostLayout:
     ----------
     mask : ndarray of bool, shape of the scores
     prices : Prices or None
-        (tiles, m) each; ``columns`` None for one-directional patterns.
+        (tiles, r) and (tiles, c); ``columns`` None for one-directional patterns.
     tile_objective, tile_bound : ndarray of float64, shape of the grid, or None
     blocks : list of HostBlock
     """
@@ -198,7 +198,7 @@ class HostLayout:
         self._problem, self._tiling = problem, tiling
         self._dtype = np.dtype(np.float64 if problem.double else np.float32)
         self.mask = np.empty(problem.scores.shape, np.bool_) if mask is None else mask
-        transposable, entries = problem.pattern.transposable, problem.pattern.m**2
+        transposable, entries = problem.pattern.transposable, math.prod(problem.pattern.tile_shape)
         lines = sum(tiling.lines)
         self._prices = self._start = None
         if keeps(
@@ -225,7 +225,7 @@ class HostLayout:
 
     @property
     def prices(self) -> Prices | None:
-        """Dual prices (tiles, m), or None if they are not kept."""
+        """Dual prices (tiles, r) and (tiles, c), or None if they are not kept."""
         if self._prices is None:
             return None
         rows, columns = self._prices

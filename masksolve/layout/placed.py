@@ -62,7 +62,7 @@ class Placed:
 
     @property
     def prices(self) -> Prices | None:
-        """Dual prices, (tiles, m) each, or None if they are not kept."""
+        """Dual prices, (tiles, r) and (tiles, c), or None if they are not kept."""
         return None if self.rows is None else Prices(self.rows, self.columns)
 
     def place(self, tiles: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -20,7 +20,7 @@ from ..arrays import boolean_array, check_shape
 from ..certificate import verify
 from ..errors import PatternViolationError
 from ..frameworks import to_numpy
-from ..pattern import Pattern
+from ..pattern import Budget, Pattern
 from ..tiling import Tiling, tiling_of
 from ..types import BoolArray
 
@@ -163,10 +163,11 @@ def pack(weights: npt.ArrayLike, mask: npt.ArrayLike, pattern: Pattern | str) ->
     tiling = tiling_of(pattern, array.shape)
     values, keeps = _oriented(array, tiling), _oriented(kept, tiling)
     body, *places = _parts(tiling)
-    rows = _compress(values[body], keeps[body], pattern)
+    *column_budget, row_budget = pattern.budgets.values()
+    rows = _compress(values[body], keeps[body], row_budget)
     columns = None
     if pattern.transposable:
-        columns = _compress(values[body].swapaxes(-2, -1), keeps[body].swapaxes(-2, -1), pattern)
+        columns = _compress(values[body].swapaxes(-2, -1), keeps[body].swapaxes(-2, -1), *column_budget)
     tails = tuple(_zero_outside(values[place], keeps[place]) for place in places)
     return Packed(rows, columns, tails, pattern, array.shape)
 
@@ -242,8 +243,8 @@ def _parts(tiling: Tiling) -> list[tuple[Any, ...]]:
     return [(..., bottom, right), (..., slice(bottom.stop, None), slice(None)), (..., bottom, beside)]
 
 
-def _compress(values: AnyArray, mask: BoolArray, pattern: Pattern) -> Compressed:
-    n, m = pattern.n, pattern.m
+def _compress(values: AnyArray, mask: BoolArray, budget: Budget) -> Compressed:
+    n, m = budget
     groups = -(-values.shape[-1] // m)
     values, mask = _whole_groups(values, groups, m), _whole_groups(mask, groups, m)
     slots = _top_up(mask, n)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from ..pattern import Pattern
@@ -42,4 +43,8 @@ def prefer(xp: Any, scores: Any, old: Any, pattern: Pattern) -> Any:
     wide = xp.astype(scores, xp.float64)
     largest = float(xp.max(xp.abs(wide))) if wide.shape[-1] and wide.shape[-2] else 0.0
     # The scores of a tile stay below 1/2 in sum; groups that may keep fewer leave out what is below 0.
-    return 2.0 * xp.astype(old, xp.float64) - 1.0 + wide / (2.0 * (largest or 1.0) * pattern.m**2)
+    return (
+        2.0 * xp.astype(old, xp.float64)
+        - 1.0
+        + wide / (2.0 * (largest or 1.0) * math.prod(pattern.tile_shape))
+    )

@@ -126,7 +126,7 @@ def _assess_prices(case: Case, result: MaskResult, rest: float) -> None:
         rows, columns = oracle.prices_of(result.duals, number, tile)
         forced = case.forced.within(tile)
         bounds.append(oracle.dual_bound(wide[tile.cells], tile, (rows, columns), *forced))
-        magnitude += case.pattern.m * float(np.abs(rows).sum() + np.abs(columns).sum())
+        magnitude += max(case.pattern.tile_shape) * float(np.abs(rows).sum() + np.abs(columns).sum())
     bound = math.fsum(bounds)
     demand(
         result.bound <= bound + rest + _SUMMATION * magnitude,

@@ -33,19 +33,20 @@ SHAPES = (
     *(("2:4-T", (0, 4)), ("2:4-T", (2, 0, 8)), ("2:4", (3, 0)), ("2:4-T dense", (3, 3))),
     *(("2:4-T", (2, 3, 4, 8)), ("4:8-T", (3, 8, 8)), ("2:4", (12,)), ("1:3 axis=1", (2, 6, 2))),
     *(("2:4-T pad", (7, 9)), ("2:4-T pad", (8, 9)), ("2:4-T pad", (3, 2)), ("2:4-T at_most pad", (5, 6))),
+    *(("2:4 x 4:8", (2, 8, 8)), ("2:4 x 4:8 pad", (11, 6)), ("2:4 x 6:8 at_most dense", (9, 6))),
     *(("4:8-T pad", (11, 8)), ("2:4 pad", (2, 7)), ("3:8 pad axis=0", (13, 2))),
     *(("2:4-T dense", (9, 6)), ("2:4 dense", (2, 7)), ("2:3 at_most dense", (4, 8))),
 )
 """Batches, vectors, nothing at all, and what m does not divide."""
 
-REPEATED = ("2:4-T", "4:8-T", "2:4", "2:4-T at_most", "4:8")
+REPEATED = ("2:4-T", "4:8-T", "2:4", "2:4-T at_most", "4:8", "2:4 x 4:8")
 DTYPES = ("bool", "int8", "uint8", "int16", "int64", "uint64", "float16", "float32", "float64")
 
 
 def _shape(pattern: Pattern, tiles: int = 2) -> tuple[int, int]:
     """Give a pattern a row of tiles, or three times as many groups."""
     if pattern.transposable:
-        return pattern.m, tiles * pattern.m
+        return pattern.tile_shape[0], tiles * pattern.m
     return (tiles * pattern.m, 3) if pattern.axis in (0, -2) else (3, tiles * pattern.m)
 
 
@@ -130,7 +131,7 @@ def check_repetition(subject: Subject) -> None:
     """Demand the same mask, bound and prices of the same call, whatever the number of workers."""
     for text in REPEATED:
         pattern = Pattern.parse(text)
-        shape = (4 * pattern.m, 3 * pattern.m)
+        shape = (4 * pattern.tile_shape[0], 3 * pattern.m)
         for family in ("gaussian", "small_integers"):
             case, best = instance(family, pattern, shape, subject.seed, subject.rounding)
             with subject.chunks_of(pattern.m**2):
@@ -158,7 +159,7 @@ def check_chunks(subject: Subject) -> None:
     """Demand that what a tile keeps does not depend on the tiles that are handed over with it."""
     for text in REPEATED:
         pattern = Pattern.parse(text)
-        shape = (4 * pattern.m, 3 * pattern.m)
+        shape = (4 * pattern.tile_shape[0], 3 * pattern.m)
         case, best = instance("gaussian", pattern, shape, subject.seed, subject.rounding)
         together = subject.examine(case, best)
         for entries in (1, 5 * pattern.m**2):
@@ -213,7 +214,9 @@ def _random_mask(rng: np.random.Generator, shape: tuple[int, ...], pattern: Patt
     for tile in cut(shape, pattern):
         height, width = tile.cells.shape
         row, column = rng.permutation(height)[:, np.newaxis], rng.permutation(width)
-        mask.ravel()[tile.cells] = (column - row) % pattern.m < pattern.n
+        (_, most), (_, below) = tile.row_bounds, tile.column_bounds
+        by_rows, by_columns = (column - most * row) % width < most, (row - below * column) % height < below
+        mask.ravel()[tile.cells] = by_rows if most * height <= below * width else by_columns
     return mask
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..pattern import Pattern
+from ..pattern import Budget, Pattern
 from ..solve import solve
 from ..types import BoolArray, Bounds, Prices
 
@@ -78,7 +78,7 @@ def cut(shape: tuple[int, ...], pattern: Pattern) -> list[Tile]:
     places = np.arange(math.prod(shape)).reshape(shape)
     if not pattern.transposable:
         places = np.moveaxis(places, pattern.axis, -1)[..., np.newaxis, :]
-    m, tall = pattern.m, pattern.m if pattern.transposable else 1
+    tall, m = pattern.tile_shape
     height, width = places.shape[-2:]
     tiles = []
     for lead in np.ndindex(places.shape[:-2]):
@@ -87,14 +87,17 @@ def cut(shape: tuple[int, ...], pattern: Pattern) -> list[Tile]:
                 cells = places[lead][top : top + tall, left : left + m]
                 if pattern.remainder == "dense" and cells.shape != (tall, m):
                     continue
-                columns = _bounds(pattern, cells.shape[0]) if pattern.transposable else (0, 1)
-                tiles.append(Tile(cells, _bounds(pattern, cells.shape[1]), columns))
+                columns = (0, 1)
+                if pattern.transposable:
+                    columns = _bounds(pattern, pattern.budgets[-2], cells.shape[0])
+                rows = _bounds(pattern, Budget(pattern.n, pattern.m), cells.shape[1])
+                tiles.append(Tile(cells, rows, columns))
     return tiles
 
 
-def _bounds(pattern: Pattern, length: int) -> Bounds:
-    whole = length == pattern.m and pattern.constraint == "exact"
-    return (pattern.n if whole else 0), min(pattern.n, length)
+def _bounds(pattern: Pattern, budget: Budget, length: int) -> Bounds:
+    whole = length == budget.m and pattern.constraint == "exact"
+    return (budget.n if whole else 0), min(budget.n, length)
 
 
 def optimum(scores: npt.NDArray[Any], pattern: Pattern, forced: Forced, rounding: float | None) -> Optimum:

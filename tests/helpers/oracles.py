@@ -109,26 +109,30 @@ def best_mask(scores, row_bounds, column_bounds, keep=None, drop=None):
 
 def tiles(shape, pattern) -> Iterator[Tile]:
     """The tiles of an array in row-major order, one at a time; ``dense`` tails belong to none."""
-    transposable, m = pattern.transposable, pattern.m
+    transposable, rows = pattern.transposable, (pattern.n, pattern.m)
     axes = (len(shape) - 2, len(shape) - 1) if transposable else (pattern.axis % len(shape),)
-    step = [m if axis in axes else 1 for axis in range(len(shape))]
+    # Groups along the last axis are rows; what the columns keep is told apart only where it differs.
+    budgets = dict(zip(reversed(axes), (rows, pattern.columns or rows), strict=False))
+    step = [budgets[axis][1] if axis in axes else 1 for axis in range(len(shape))]
     order = [axis for axis in range(len(shape)) if transposable or axis not in axes] + (
         [] if transposable else list(axes)
     )
     starts = [range(0, shape[axis], step[axis]) for axis in order]
     for start in itertools.product(*starts):
         corner = dict(zip(order, start, strict=True))
-        lengths = {axis: min(m, shape[axis] - corner[axis]) for axis in axes}
-        if pattern.remainder == "dense" and any(length < m for length in lengths.values()):
+        lengths = {axis: min(step[axis], shape[axis] - corner[axis]) for axis in axes}
+        if pattern.remainder == "dense" and any(length < step[axis] for axis, length in lengths.items()):
             continue
         place = tuple(
             slice(corner[axis], corner[axis] + lengths[axis]) if axis in axes else corner[axis]
             for axis in range(len(shape))
         )
         if transposable:
-            row_bounds, column_bounds = (_bounds(pattern, lengths[axis]) for axis in reversed(axes))
+            row_bounds, column_bounds = (
+                _bounds(pattern, budgets[axis], lengths[axis]) for axis in reversed(axes)
+            )
         else:
-            row_bounds, column_bounds = _bounds(pattern, lengths[axes[0]]), (0, 1)
+            row_bounds, column_bounds = _bounds(pattern, rows, lengths[axes[0]]), (0, 1)
         yield Tile(place, row_bounds, column_bounds)
 
 
@@ -150,9 +154,10 @@ def solve(scores, pattern, keep=None, drop=None):
     return mask
 
 
-def _bounds(pattern, length):
-    whole = length == pattern.m and pattern.constraint == "exact"
-    return (pattern.n if whole else 0), min(pattern.n, length)
+def _bounds(pattern, budget, length):
+    n, m = budget
+    whole = length == m and pattern.constraint == "exact"
+    return (n if whole else 0), min(n, length)
 
 
 def _forced(scores, keep, drop):

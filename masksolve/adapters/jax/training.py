@@ -24,7 +24,6 @@ Density = Callable[[int], float]
 
 _SMALL_M = 4
 """Up to this m a solve from prices is no faster than one without (measured on 2:4-T)."""
-_ROUNDING = 1e-9
 
 
 class SparsifyState(NamedTuple):
@@ -64,10 +63,12 @@ class Sparsifier:
     def init(self, params: Any) -> SparsifyState:
         """Find the first masks."""
         double = {path_of(keys) for keys, leaf in jax.tree.flatten_with_path(params)[0] if _is_double(leaf)}
+        rows, columns = self.pattern.lines
         prices = {
-            choice.path: (jnp.zeros(shape, float if choice.path in double else jnp.float32),) * 2
+            choice.path: (jnp.zeros((tiles, rows), dtype), jnp.zeros((tiles, columns), dtype))
             for choice in self._chosen(params)
-            if (shape := self._price_shape(choice)) is not None
+            for dtype in [float if choice.path in double else jnp.float32]
+            if (tiles := self._priced_tiles(choice))
         }
         zero = jnp.zeros((), jnp.int32)
         return self._refreshed(params, SparsifyState(zero, None, prices, zero))
@@ -146,16 +147,15 @@ class Sparsifier:
             )
         return chosen
 
-    def _price_shape(self, choice: Choice) -> tuple[int, int] | None:
-        """Shape of the prices of either side; None where a solve does not start from any."""
+    def _priced_tiles(self, choice: Choice) -> int:
+        """Count the tiles whose prices are kept; 0 where a solve does not start from any."""
         assert choice.plane is not None
         *batch, rows, columns = choice.plane.shape(choice.shape)
-        m = self.pattern.m
-        if not (self.warm_start and self.refresh_every and self.pattern.transposable and m > _SMALL_M):
-            return None
-        if rows % m or columns % m:
-            return None
-        return math.prod(batch) * (rows // m) * (columns // m), m
+        tall, wide = self.pattern.tile_shape
+        warm = self.warm_start and self.refresh_every and self.pattern.transposable
+        if not warm or max(tall, wide) <= _SMALL_M or rows % tall or columns % wide:
+            return 0
+        return math.prod(batch) * (rows // tall) * (columns // wide)
 
     def _refreshed(self, params: Any, state: SparsifyState) -> SparsifyState:
         chosen = self._chosen(params)
@@ -198,7 +198,7 @@ class Sparsifier:
         if self.density is None:
             return self.pattern
         share = number("density(step)", self.density(step), least=0, most=1)
-        return replace(self.pattern, n=max(self.pattern.n, math.ceil(self.pattern.m * share - _ROUNDING)))
+        return self.pattern.relaxed(share)
 
 
 def sparsify(

@@ -225,13 +225,14 @@ def _misfit(layer: nn.Module, parameter: str, plane: Plane, pattern: ms.Pattern)
     if not weight.is_floating_point():
         return f"holds {str(weight.dtype).removeprefix('torch.')}, not floating-point numbers"
     outputs, inputs = plane.shape(weight.shape)[-2:]
-    sides = {"outputs": (outputs, plane.rows), "inputs": (inputs, plane.columns)}
-    if not pattern.transposable:
-        sides.pop("inputs" if pattern.axis == -2 else "outputs")
-    for side, (length, axes) in sides.items():
+    sides = {-2: ("outputs", outputs, plane.rows), -1: ("inputs", inputs, plane.columns)}
+    for axis, (_, m) in pattern.budgets.items():
+        side, length, axes = sides[axis]
         crossing = plane.parts > 1 and 0 in cast(tuple[int, ...], axes)
-        if length % pattern.m and (pattern.remainder == "error" or crossing):
-            return f"has {length} {side}{' in a group' * crossing}, which {pattern.m} does not divide"
+        if length % m and (pattern.remainder == "error" or crossing):
+            return f"has {length} {side}{' in a group' * crossing}, which {m} does not divide"
+        if pattern.pair and pattern.remainder == "pad" and length % 2:
+            return f"has {length} {side}{' in a group' * crossing}, which are no pairs"
     return ""
 
 

@@ -99,7 +99,8 @@ def checked(
         weight = torch.where(mask, weight, 0)
     else:
         asked = ms.Pattern.parse(mask_or_pattern)
-        if (asked.n, asked.m) != (n, m) or asked.axis != -1 or asked.remainder != "error":
+        plain = asked.axis == -1 and asked.remainder == "error" and asked.columns is None and not asked.pair
+        if (asked.n, asked.m) != (n, m) or not plain:
             raise ValueError(f"pattern must be '{n}:{m}' or '{n}:{m}-T' for {weight.dtype}, got '{asked}'")
         mask, transposable = weight != 0, asked.transposable
     pattern = ms.Pattern(n, m, transposable=transposable, constraint="at_most")

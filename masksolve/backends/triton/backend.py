@@ -63,8 +63,10 @@ class Triton(ChunkBackend):
         return _is_tensor(scores) and scores.device.type == "cuda" and cls.unavailable() is None
 
     def works_in_place(self, problem: MaskProblem) -> bool:
-        """Whether all tiles are whole, without forced choices, and torch's where kernels run."""
+        """Whether all tiles are whole groups or squares, without forced choices, and where kernels run."""
         if not _is_tensor(problem.scores) or problem.forced or len(problem.tiling.regions) > 1:
+            return False
+        if problem.pattern.transposable and not problem.pattern.is_square:
             return False
         where = "cpu" if interpreting() else "cuda"
         return bool(problem.size and problem.scores.device.type == where)
@@ -107,4 +109,4 @@ def _left_to_batched(chunk: Chunk) -> str | None:
         return "forced choices"
     groups = height == 1 and chunk.column_bounds == (0, 1)
     tiles = height == width > 1 and chunk.row_bounds == chunk.column_bounds
-    return None if groups or tiles else "tiles that are not square, or of one entry"
+    return None if groups or tiles else "tiles that are not square, mixed budgets, or one entry"

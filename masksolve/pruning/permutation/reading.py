@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -110,6 +110,11 @@ def _worth(name: str, scores: Any, pattern: Pattern, score: str) -> tuple[Float6
     if array.ndim < 2:
         raise ValueError(f"{name} must have at least two axes (..., R, C), got shape {array.shape}")
     check_shape(name, array.shape, pattern)
+    if pattern.columns is not None or pattern.pair:
+        raise ValueError(
+            f"pattern must have one n:m, without pairs, to search for permutations, got '{pattern}'; search "
+            f"with '{pattern.n}:{pattern.m}' or '{pattern.n}:{pattern.m}-T', then solve"
+        )
     axis = pattern.axis - array.ndim if pattern.axis >= 0 else pattern.axis
     if axis not in (-1, -2):
         raise ValueError(f"pattern must group along one of the last two axes, got axis={pattern.axis}")
@@ -123,14 +128,7 @@ def _worth(name: str, scores: Any, pattern: Pattern, score: str) -> tuple[Float6
 
 def replace_axis(pattern: Pattern, axis: int) -> Pattern:
     """Turn the pattern to another axis."""
-    return Pattern(
-        pattern.n,
-        pattern.m,
-        transposable=pattern.transposable,
-        constraint=pattern.constraint,
-        axis=axis,
-        remainder=pattern.remainder,
-    )
+    return replace(pattern, axis=axis)
 
 
 def _of_axis(value: Any, axis: int) -> Any:
@@ -153,7 +151,7 @@ def _places(name: str, value: Any, length: int) -> Int64Array:
 
 
 def _member(number: int, axis: int, places: Int64Array, array: Float64Array, pattern: Pattern) -> Member:
-    grouped = axis in ((-2, -1) if pattern.transposable else (pattern.axis,))
+    grouped = axis in pattern.axes
     return Member(number, axis, places, grouped, np.arange(array.shape[axis]))
 
 

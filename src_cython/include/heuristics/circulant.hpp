@@ -1,4 +1,6 @@
-// A ready-made mask for tiles that a solve did not reach: n entries in a row, one place further in every row.
+// A ready-made mask for tiles that a solve did not reach. Each line of the side that has less room keeps as
+// many entries as it may, one beside the other, from where the line before ended; so the lines of the other
+// side keep equally many, to within one.
 //
 // With all prices 0 the dual bound of a tile is the sum of its positive scores, so mask, kept sum and bound
 // take one look at the scores, in runs as long as they lie side by side. A solve that is broken off must not
@@ -50,10 +52,10 @@ public:
     explicit Circulant(const Job& job)
         : job_(job),
           convert_(baseline::converter<double>(job.dtype)),
-          period_(std::max(job.height, job.width)),
-          most_(std::max(job.row_most, job.column_most)) {
+          by_rows_(job.height * job.row_most <= job.width * job.column_most) {
         for (int k = 0; k < pattern_length; ++k) {
-            bytes_[k] = k % period_ < most_;
+            if (by_rows_) bytes_[k] = k % job.width < job.row_most;
+            else bytes_[k] = kept_in_column(k / job.width, k % job.width);
             keep_[k] = bytes_[k];
         }
     }
@@ -61,9 +63,8 @@ public:
     void run(Outcome& outcome) {
         const bool sums = job_.tile_objective.data != nullptr || job_.tile_bound.data != nullptr;
         const int bytes = entry_bytes(job_.dtype);
-        // Rows of neighbouring tiles are one run if they lie so, and if the circulant repeats with the tiles.
-        const bool joined =
-            !sums && period_ == job_.width && job_.across() == bytes && job_.mask_across() == 1;
+        // Rows of neighbouring tiles are one run if they lie so, and if they are read off one pattern.
+        const bool joined = !sums && by_rows_ && job_.across() == bytes && job_.mask_across() == 1;
         for_each_strip(job_, outcome, [&](const Strip& strip) {
             const bool beside =
                 joined && strip.scores.step == job_.width * bytes && strip.mask.step == job_.width;
@@ -77,23 +78,34 @@ public:
     }
 
 private:
-    static constexpr int pattern_length = circulant_run + 2 * largest_side;
+    static constexpr int pattern_length = std::max(circulant_run + largest_side, largest_tile);
 
     const Job& job_;
     baseline::Converter<double> convert_;
-    int period_, most_;
+    bool by_rows_;
     CompensatedSum objective_, slack_;
     double keep_[pattern_length], scores_[circulant_run];
     char bytes_[pattern_length], raw_[largest_side * sizeof(double)];
+
+    bool kept_in_column(int i, int j) const {
+        const int place = (i - j * job_.column_most) % job_.height;
+        return (place < 0 ? place + job_.height : place) < job_.column_most;
+    }
+
+    // Where row i begins in the pattern: by rows it is one row over and over, else a tile, row after row.
+    int begin_of(int i) const {
+        if (!by_rows_) return i * job_.width;
+        return (job_.width - i * job_.row_most % job_.width) % job_.width;
+    }
 
     void add_tiles(const Strip& strip, std::ptrdiff_t k, int count) {
         double kept[8] = {}, positive[8] = {};
         const int length = count * job_.width;
         for (int i = 0; i < job_.height; ++i) {
-            const int shift = (period_ - i) % period_;  // entry j is kept if (j - i) mod period < most
+            const int begin = begin_of(i);
             read_row(strip.scores[k] + i * job_.down(), length);
-            add_run(scores_, keep_ + shift, length, kept, positive);
-            write_row(strip.mask[k] + i * job_.mask_down(), bytes_ + shift, length);
+            add_run(scores_, keep_ + begin, length, kept, positive);
+            write_row(strip.mask[k] + i * job_.mask_down(), bytes_ + begin, length);
         }
         const double objective = sum_of_eight(kept);
         // Sums of at most height * length / 8 terms and three more; 2 for the difference.

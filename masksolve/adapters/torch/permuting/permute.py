@@ -200,7 +200,7 @@ class _Search:
         ]
 
     def _members(self, dimension: Dimension) -> list[tuple[str, int, Ids]]:
-        grouped = (-2, -1) if self.pattern.transposable else (self.pattern.axis,)
+        grouped = self.pattern.axes
         members = [
             (place.parameter, self.weights[place.parameter].axes[place.axis], place.places)
             for place in dimension.places

@@ -92,7 +92,7 @@ class MaskedLayer:
         options: Mapping[str, Any],
     ) -> Found:
         """Find the mask for the dense weight as it is; a note on an error names the layer."""
-        warm = warm_start and pattern.transposable and pattern.m > _SMALL_M
+        warm = warm_start and pattern.transposable and max(pattern.tile_shape) > _SMALL_M
         try:
             scores = self.weight.detach() if saliency is None else self._scores(saliency)
             plane = local_plane(scores, self.plane, pattern)

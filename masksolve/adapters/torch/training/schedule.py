@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import masksolve as ms
 
 Schedule = Callable[[int], float]
 """From the number of optimizer steps to the share of weights that are kept."""
-
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -85,5 +82,4 @@ def pattern_at(pattern: ms.Pattern, schedule: Schedule | None, step: int) -> ms.
     density = schedule(step)
     if not isinstance(density, (int, float)) or not 0 <= density <= 1:
         raise ValueError(f"density must return a number between 0 and 1, got {density!r} for step {step}")
-    n = math.ceil(pattern.m * density - _ROUNDING)
-    return replace(pattern, n=max(pattern.n, n))
+    return pattern.relaxed(density)

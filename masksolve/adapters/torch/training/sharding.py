@@ -71,15 +71,17 @@ def local_plane(weight: torch.Tensor, plane: Plane, pattern: ms.Pattern) -> Plan
     known = all(type(each) is Shard for each in placements if not each.is_replicate())
     if not known or len({axis for axis, _ in cut}) < len(cut):
         return None
-    grouped: set[int] = set()
+    grouped: dict[int, int] = {}  # axis to the length of a group
     for side, axis in ((plane.rows, -2), (plane.columns, -1)):
-        if axis in pattern.axes:
-            grouped.update(each % weight.ndim for each in cast(tuple[int, ...], side))
+        if axis in pattern.budgets:
+            m = pattern.budgets[axis].m
+            grouped |= {each % weight.ndim: m for each in cast(tuple[int, ...], side)}
     for axis, processes in cut:
         length = weight.shape[axis]
         chunk = -(-length // processes)
         alone = len(cast(tuple[int, ...], plane.rows)) == len(cast(tuple[int, ...], plane.columns)) == 1
-        if axis in grouped and (not alone or chunk % pattern.m or length % pattern.m):
+        m = grouped.get(axis, 1)
+        if axis in grouped and (not alone or chunk % m or length % m):
             return None
     # Parts begin at multiples of m, or run along an axis without groups, so that tiles are the same without.
     return Plane(plane.rows, plane.columns)
