@@ -50,15 +50,15 @@ class LargeTiles:
                 f"pattern must not have remainder='dense', whose edges belong to no tile; choose 'pad', got "
                 f"'{pattern}'"
             )
-        for axis in pattern.axes:
+        for axis, (_, m) in pattern.budgets.items():
             place = axis % axes - axes
             if place < -2:
                 raise ValueError(
                     f"pattern must run along the last two axes, got '{pattern}' on {tiling.shape}"
                 )
-            if (height, width)[place] % pattern.m:
+            if (height, width)[place] % m:
                 raise ValueError(
-                    f"tile must be a multiple of m={pattern.m} along axis {place}, got {(height, width)}"
+                    f"tile must be a multiple of m={m} along axis {place}, got {(height, width)}"
                 )
         return cls(tiling, (height, width))
 
@@ -88,10 +88,10 @@ class LargeTiles:
     @property
     def _steps(self) -> Shape:
         """Tiles of a large one along the rows and along the columns."""
-        pattern, axes = self.tiling.pattern, len(self.tiling.shape)
-        along = {axis % axes - axes for axis in pattern.axes}
+        axes = len(self.tiling.shape)
+        lengths = {axis % axes - axes: m for axis, (_, m) in self.tiling.pattern.budgets.items()}
         height, width = self.shape
-        return height // (pattern.m if -2 in along else 1), width // (pattern.m if -1 in along else 1)
+        return height // lengths.get(-2, 1), width // lengths.get(-1, 1)
 
 
 def _spread(flags: BoolArray, steps: Shape, shape: tuple[int, ...]) -> BoolArray:

@@ -55,19 +55,36 @@ def calibrate(model: nn.Module, tokens: torch.Tensor) -> tuple[Tensors, Tensors]
     return squares, outputs
 
 
-def scores_of(kind: str, model: nn.Module, seen: tuple[Tensors, Tensors]) -> Tensors:
+def gradients(model: nn.Module, tokens: torch.Tensor) -> Tensors:
+    """Mean squares of the loss's gradient of every weight, over windows of the calibration text."""
+    layers = layers_of(model)
+    found = {name: torch.zeros_like(layer.weight) for name, layer in layers.items()}
+    for window in tokens:
+        model.zero_grad()
+        model(input_ids=window[None], labels=window[None]).loss.backward()
+        for name, layer in layers.items():
+            assert layer.weight.grad is not None
+            found[name] += layer.weight.grad.square() / len(tokens)
+    model.zero_grad()
+    return found
+
+
+def scores_of(kind: str, model: nn.Module, seen: tuple[Tensors, Tensors, Tensors]) -> Tensors:
     """What every weight is worth.
 
     ``magnitude``: \\|w\\|. ``share``: \\|w\\| as a share of its layer's sum, times its number of weights.
     ``output``: w^2 E[x^2], what its input adds to the output's energy. ``relative output``: this as a share
-    of the energy of the layer's outputs.
+    of the energy of the layer's outputs. ``loss``: w^2 E[g^2] with the loss's gradient g, by which dropping
+    the weight raises the loss in second order (the diagonal of the empirical Fisher information).
     """
-    squares, outputs = seen
+    squares, outputs, slopes = seen
     found: Tensors = {}
     for name, layer in layers_of(model).items():
         w = layer.weight.detach()
         if kind in ("magnitude", "share"):
             found[name] = w.abs() / (w.abs().mean() if kind == "share" else 1)
+        elif kind == "loss":
+            found[name] = w.square() * slopes[name]
         else:
             found[name] = w.square() * squares[name] / (outputs[name] if "relative" in kind else 1)
     return found
@@ -89,7 +106,10 @@ def contests(arguments: argparse.Namespace) -> Iterator[tuple[str, str, float | 
 
 
 def compare(
-    model: nn.Module, seen: tuple[Tensors, Tensors], test: torch.Tensor, contest: tuple[str, str, float | None]
+    model: nn.Module,
+    seen: tuple[Tensors, Tensors, Tensors],
+    test: torch.Tensor,
+    contest: tuple[str, str, float | None],
 ) -> dict[str, Any]:
     """Perplexities with one n and with allocated n; both within the same budget."""
     kind, text, sparsity = contest
@@ -111,7 +131,7 @@ def compare(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scores", nargs="+", default=["magnitude", "share", "output", "relative output"])
+    parser.add_argument("--scores", nargs="+", default=["magnitude", "share", "output", "relative output", "loss"])
     parser.add_argument("--patterns", nargs="+", default=["4:8", "4:8-T", "8:16-T"])
     parser.add_argument("--sparsity", type=float)
     parser.add_argument("--samples", type=int, default=8, help=f"calibration windows of {LENGTH} tokens")
@@ -126,7 +146,9 @@ def main() -> None:
     model, tokenizer = load()
     texts = corpora(arguments.texts)
     test = windows(tokenizer, texts["handbook"], arguments.test, LENGTH)
-    seen = calibrate(model, windows(tokenizer, texts["calibration"], arguments.samples, LENGTH))
+    calibration = windows(tokenizer, texts["calibration"], arguments.samples, LENGTH)
+    slopes = gradients(model, calibration) if "loss" in arguments.scores else {}
+    seen = (*calibrate(model, calibration), slopes)
     if not rows:
         print(f"dense: {perplexity(model, test):.2f}", flush=True)
     for contest in contests(arguments):

@@ -13,7 +13,7 @@ import numpy as np
 from .. import checks
 from ..arrays import check_shape
 from ..frameworks import framework_of, to_numpy
-from ..pattern import Pattern
+from ..pattern import Budget, Pattern
 from ..rounding import relative_gap
 from ..solve import solve
 from ..tiling import tiling_of
@@ -169,7 +169,8 @@ def allocate(
         What each entry is worth, comparable between arrays: weights by their magnitudes, or calibrated
         saliencies. Arrays of any library that `masksolve.solve` takes.
     pattern : Pattern or str
-        Its m, direction, constraint and remainder hold for all arrays; only n is chosen.
+        Its m, direction, constraint and remainder hold for all arrays; only n is chosen. Columns with a
+        budget of their own keep the same share as the rows.
     sparsity : float, optional
         Share of all entries that must be zero, 0 to 1. By default as many entries are kept as by the
         pattern itself.
@@ -254,7 +255,7 @@ def allocated(
     first = 0
     for units in found:
         mine = choice.level[first : first + len(units)].tolist()
-        chosen = tuple(replace(pattern, n=choices[level]) for level in mine)
+        chosen = tuple(with_n(pattern, choices[level]) for level in mine)
         patterns.append(chosen[0] if rows is None else chosen)
         kept.append(math.fsum(unit.value[0, level] for unit, level in zip(units, mine, strict=True)))
         first += len(units)
@@ -279,7 +280,7 @@ def levels_of(scores: Any, pattern: Pattern, choices: Sequence[int], how: dict[s
     """Solve a unit for every n of the choices; one row of levels."""
     cost, value, bound = [], [], []
     for n in choices:
-        each = replace(pattern, n=n)
+        each = with_n(pattern, n)
         result = solve(scores, each, duals=False, tiles=False, **how)
         cost.append(tiling_of(each, tuple(scores.shape)).capacity)
         value.append(result.objective)
@@ -287,15 +288,27 @@ def levels_of(scores: Any, pattern: Pattern, choices: Sequence[int], how: dict[s
     return Levels(np.array([cost], np.int64), np.array([value], np.float64), np.array([bound], np.float64))
 
 
+def with_n(pattern: Pattern, n: int) -> Pattern:
+    """Give the pattern with another n; columns with a budget of their own keep the same share."""
+    if pattern.columns is None:
+        return replace(pattern, n=n)
+    return replace(pattern, n=n, columns=Budget(n * pattern.columns.m // pattern.m, pattern.columns.m))
+
+
 def choices_of(pattern: Pattern, choices: Sequence[int] | None) -> tuple[int, ...]:
     """Check the n to choose from; ascending, each once."""
+    unit = 2 if pattern.pair else 1
+    step = math.lcm(*(unit * pattern.m // math.gcd(unit * pattern.m, m) for _, m in pattern.budgets.values()))
     if choices is None:
-        return tuple(range(1, pattern.m + 1))
+        return tuple(range(step, pattern.m + 1, step))
     if isinstance(choices, (str, bytes)) or not isinstance(choices, (Sequence, np.ndarray)):
         raise TypeError(f"choices must be a sequence of integers such as (2, 4), got {choices!r}")
     found = {checks.integer("choices", n, least=1, most=pattern.m) for n in choices}
     if not found:
         raise ValueError("choices must hold at least one n, got none")
+    odd = [n for n in found if n % step]
+    if odd:
+        raise ValueError(f"choices must be multiples of {step} for pattern '{pattern}', got {odd[0]}")
     return tuple(sorted(found))
 
 
@@ -314,11 +327,9 @@ def _check_rows(name: str, shape: tuple[int, ...], pattern: Pattern, rows: int |
     checks.integer("rows", rows, least=1)
     if len(shape) < 2:
         raise ValueError(f"rows needs arrays of at least two axes, {name} has shape {shape}")
-    along = any(axis % len(shape) == len(shape) - 2 for axis in pattern.axes)
-    if along and rows % pattern.m:
-        raise ValueError(
-            f"rows must be a multiple of m={pattern.m}, along which '{pattern}' runs, got {rows}"
-        )
+    for axis, (_, m) in pattern.budgets.items():
+        if axis % len(shape) == len(shape) - 2 and rows % m:
+            raise ValueError(f"rows must be a multiple of m={m}, along which '{pattern}' runs, got {rows}")
 
 
 def _stacked(masks: list[Any], like: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Unpack
 
@@ -20,6 +20,7 @@ from ..rounding import relative_gap
 from ..solve import solve
 from ..tiling import tiling_of
 from ..types import BackendName, BackendOptions, BoolArray, Float64Array, Score
+from .allocation import with_n
 from .core import Integers
 from .knapsack import Levels, choose
 from .parts import Form, kept_entries, taken
@@ -203,7 +204,7 @@ def dense_tiles(
 
 def _kinds(pattern: Pattern) -> tuple[Pattern, Pattern]:
     """Give the pattern, and the one that a dense tile follows, m of m."""
-    return pattern, replace(pattern, n=pattern.m)
+    return pattern, with_n(pattern, pattern.m)
 
 
 def _budget(levels: Levels, share: float | None, sparsity: float | None, entries: int) -> int:

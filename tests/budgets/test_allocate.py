@@ -207,3 +207,19 @@ def test_torch_tensors_and_jax_arrays_are_taken() -> None:
     assert all(isinstance(mask, torch.Tensor) for mask in found.masks(tensors))
     with pytest.raises(ValueError, match="must be those that were given before"):
         found.masks(tensors[:1])
+
+
+def test_columns_with_a_budget_of_their_own_keep_the_same_share() -> None:
+    rng = np.random.default_rng(8)
+    layers = [rng.random((8, 8)), 4 * rng.random((8, 8))]
+    found = ms.allocate(layers, "2:4 x 4:8")
+    assert [str(pattern) for pattern in found.patterns] == ["1:4 x 2:8", "3:4 x 6:8"]
+    values = [
+        [value(layer, solve(layer, ms.Pattern(n, 4, columns=(2 * n, 8)))) for n in (1, 2, 3, 4)]
+        for layer in layers
+    ]
+    best, _ = best_choice(values, [[16 * n for n in (1, 2, 3, 4)]] * 2, 64)
+    assert found.objective == pytest.approx(best)
+    assert ms.allocate(layers, "4:8 x 2:4").choices == (2, 4, 6, 8)
+    with pytest.raises(ValueError, match="choices must be multiples of 2 for pattern '4:8 x 2:4', got 3"):
+        ms.allocate(layers, "4:8 x 2:4", choices=(3, 4))
