@@ -2,7 +2,7 @@
 
 SmolLM2-135M is pruned without repair to one total sparsity: once by the same n:m everywhere, and once with
 the n of every layer by `masksolve.allocate`. Scores say what a weight is worth; between layers they must be
-comparable, so the same masks come with several weights of the layers. Results go to a JSON file as they
+comparable. ``loss/output`` chooses n by the one and the masks within a layer by the other. Results go to a JSON file as they
 come, and are not measured again.
 """
 
@@ -113,14 +113,17 @@ def compare(
 ) -> dict[str, Any]:
     """Perplexities with one n and with allocated n; both within the same budget."""
     kind, text, sparsity = contest
-    scores = scores_of(kind, model, seen)
+    by, _, within = kind.partition("/")
+    scores = scores_of(by, model, seen)
     found = ms.allocate(scores, text, sparsity=sparsity)
     pattern = ms.Pattern(text)
     n = pattern.n if sparsity is None else math.floor(pattern.m * (1 - sparsity) + 1e-9)
     uniform = ms.allocate(scores, text, sparsity=sparsity, choices=(n,))
     row: dict[str, Any] = {"scores": kind, "pattern": text, "sparsity": 1 - n / pattern.m}
+    own = scores_of(within or by, model, seen)
     for name, each in (("uniform", uniform), ("allocated", found)):
-        row[name] = perplexity(pruned(model, each.masks(scores)), test)
+        masks = {layer: ms.solve(own[layer], pattern).mask for layer, pattern in each.patterns.items()}
+        row[name] = perplexity(pruned(model, masks), test)
         row[f"{name}_kept"] = each.objective / float(found.levels.value[:, -1].sum())
         row[f"{name}_zeros"] = each.sparsity
     counts: dict[str, list[int]] = {}
@@ -131,7 +134,7 @@ def compare(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scores", nargs="+", default=["magnitude", "share", "output", "relative output", "loss"])
+    parser.add_argument("--scores", nargs="+", default=["magnitude", "share", "output", "relative output", "loss", "loss/output"])
     parser.add_argument("--patterns", nargs="+", default=["4:8", "4:8-T", "8:16-T"])
     parser.add_argument("--sparsity", type=float)
     parser.add_argument("--samples", type=int, default=8, help=f"calibration windows of {LENGTH} tokens")
@@ -147,7 +150,7 @@ def main() -> None:
     texts = corpora(arguments.texts)
     test = windows(tokenizer, texts["handbook"], arguments.test, LENGTH)
     calibration = windows(tokenizer, texts["calibration"], arguments.samples, LENGTH)
-    slopes = gradients(model, calibration) if "loss" in arguments.scores else {}
+    slopes = gradients(model, calibration) if "loss" in " ".join(arguments.scores) else {}
     seen = (*calibrate(model, calibration), slopes)
     if not rows:
         print(f"dense: {perplexity(model, test):.2f}", flush=True)
