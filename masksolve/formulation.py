@@ -317,6 +317,11 @@ def formulation(
     a 2 4 0 1 -5
     """
     problem = MaskProblem.of(scores, pattern, keep, drop, score=score).read()
+    if problem.entries is not None:
+        raise ValueError(
+            f"pattern must not be one of pairs, which are no flow network, got '{problem.asked.pattern}'; "
+            f"formulate '{problem.pattern}' on sums of pairs"
+        )
     values = worth(np.array(problem.scores, dtype=np.float64), problem.score)
     line, least, most = _lines(problem.tiling)
     kept = np.zeros(values.shape, np.bool_) if problem.keep is None else problem.keep.copy()

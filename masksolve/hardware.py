@@ -149,10 +149,11 @@ def cutlass_metadata(side: Compressed) -> npt.NDArray[np.int16] | npt.NDArray[np
         If the pattern, the size of the weights or the shape does not fit the layout.
     """
     itemsize = side.values.dtype.itemsize
-    if (side.n, side.m, itemsize) not in ((2, 4, 1), (2, 4, 2), (1, 2, 4)):
+    if side.pair or (side.n, side.m, itemsize) not in ((2, 4, 1), (2, 4, 2), (1, 2, 4)):
         raise ValueError(
             f"side must be 2:4 with 8-bit or 16-bit weights or 1:2 with 32-bit weights, "
-            f"got {side.n}:{side.m} with {8 * itemsize}-bit weights"
+            f"got {side.n}:{side.m}{' in pairs' if side.pair else ''} with {8 * itemsize}-bit weights; "
+            f"metadata() writes the positions of any n:m"
         )
     word, run = (np.dtype(np.int32), 16) if itemsize == 1 else (np.dtype(np.int16), 32)
     nibbles = 2 * word.itemsize

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import math
-import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Literal, NamedTuple, overload
+from typing import Literal, NamedTuple, overload
 
 from .checks import boolean, choice, integer
+from .wording import LIKE, guess, read
 
 Constraint = Literal["exact", "at_most"]
 Remainder = Literal["error", "pad", "dense"]
@@ -24,23 +23,6 @@ _ROUNDING = 1e-9
 
 _CONSTRAINTS = ("exact", "at_most")
 _REMAINDERS = ("error", "pad", "dense")
-_WORDS = ("pair", "at_most", "pad", "dense")
-_GRAMMAR = re.compile(
-    r"(?P<n>\d{1,3}):(?P<m>\d{1,3})"
-    r"(?P<transposable>-T| x (?P<column_n>\d{1,3}):(?P<column_m>\d{1,3}))?(?P<words>( \S+)*)"
-)
-_LIKE = (
-    "pattern must look like '2:4', '4:8-T' or '2:4 x 4:8' (kept:group, -T for transposable, rows x columns), "
-    "optionally followed by 'pair', 'at_most', 'pad' or 'dense', 'axis=K'"
-)
-_SEPARATED = r"\s*(?::|/|-|x|of)\s*"
-_NEARLY = re.compile(
-    rf"(?P<n>\d{{1,3}}){_SEPARATED}(?P<m>\d{{1,3}})"
-    rf"(?:\s*(?:x|\*|by|,)\s*(?P<column_n>\d{{1,3}}){_SEPARATED}(?P<column_m>\d{{1,3}}))?"
-    r"[\s_-]*(?P<rest>.*)",
-    re.DOTALL,
-)
-"""What a text that was meant as a pattern begins with; only used to guess what it was meant to say."""
 
 
 class Budget(NamedTuple):
@@ -260,6 +242,21 @@ you mean '4:8-T'?
         return (height // unit, width // unit) if self.transposable else (1, 0)
 
     @property
+    def of_pairs(self) -> Pattern:
+        """What pairs follow if each counts as one entry; see `masksolve.pairs`.
+
+        Examples
+        --------
+        >>> print(Pattern("4:8-T pair").of_pairs)
+        2:4-T
+        """
+        if not self.pair:
+            return self
+        columns = None if self.columns is None else Budget(self.columns.n // 2, self.columns.m // 2)
+        remainder: Remainder = "error" if self.remainder == "dense" else self.remainder
+        return replace(self, n=self.n // 2, m=self.m // 2, columns=columns, pair=False, remainder=remainder)
+
+    @property
     def is_square(self) -> bool:
         """Whether rows and columns both follow n:m, in tiles of m by m."""
         return self.transposable and self.columns is None
@@ -372,68 +369,22 @@ def _check_budget(budget: Budget, whose: str) -> None:
 
 @functools.lru_cache(maxsize=512)
 def _parsed(text: str) -> Pattern:
-    words = _read(text)
-    if words is None:
-        raise ValueError(f"{_LIKE}; got {text!r}{_hint(text)}")
-    for n, m in ((words["n"], words["m"]), words.get("columns") or (1, 1)):
+    arguments = read(text)
+    if arguments is None:
+        raise ValueError(f"{LIKE}; got {text!r}{_hint(text)}")
+    for n, m in ((arguments["n"], arguments["m"]), arguments.get("columns") or (1, 1)):
         if n > m > 0:
             raise ValueError(
                 f"n must be between 1 and m={m} (the number of entries kept), got n={n} in "
                 f"{text!r}{_hint(text)}"
             )
-    return Pattern(**words)
-
-
-def _read(text: str) -> dict[str, Any] | None:
-    """Read the arguments of a pattern off its text; None if the text does not follow the grammar."""
-    match = _GRAMMAR.fullmatch(text)
-    if match is None or not text.isascii():
-        return None
-    options: dict[str, Any] = {}
-    for word in match["words"].split():
-        if word == "pair" and "pair" not in options:
-            options["pair"] = True
-        elif word == "at_most" and "constraint" not in options:
-            options["constraint"] = word
-        elif word in ("pad", "dense") and "remainder" not in options:
-            options["remainder"] = word
-        elif re.fullmatch(r"axis=-?\d{1,2}", word) and "axis" not in options:
-            options["axis"] = int(word.removeprefix("axis="))
-        else:
-            return None
-    if match["column_n"] is not None:
-        options["columns"] = int(match["column_n"]), int(match["column_m"])
-    return {
-        "n": int(match["n"]),
-        "m": int(match["m"]),
-        "transposable": match["transposable"] is not None,
-        **options,
-    }
+    return Pattern(**arguments)
 
 
 def _hint(text: str) -> str:
-    """Guess which pattern a text was meant to be; empty if nothing is near."""
-    match = _NEARLY.fullmatch(text.strip().lower()) if text.isascii() else None
-    if match is None:
-        return ""
-    guess = _ordered(match["n"], match["m"])
-    words = re.split(r"[\s,]+", match["rest"].replace("at most", "at_most"))
-    if match["column_n"] is not None:
-        guess += f" x {_ordered(match['column_n'], match['column_m'])}"
-    elif words[0] in ("t", "transpose", "transposed", "transposable"):
-        guess += "-T"
-        del words[0]
-    for word in filter(None, words):
-        near = [word] if word.startswith("axis=") else difflib.get_close_matches(word, _WORDS, 1)
-        guess += f" {near[0]}" if near else " ?"  # which no pattern has
-    arguments = _read(guess)
+    """Guess which pattern a text was meant to be; empty if nothing is near, or it would be none."""
+    arguments = read(guess(text))
     try:
         return "" if arguments is None else f"; did you mean {str(Pattern(**arguments))!r}?"
     except ValueError:
         return ""
-
-
-def _ordered(one: str, other: str) -> str:
-    """Smaller number first."""
-    least, most = sorted((int(one), int(other)))
-    return f"{least}:{most}"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import checks, frameworks
+from . import checks, frameworks, pairs
 from ._ext import scan
 from .arrays import boolean_array, check_real, check_shape, dtype_name, real_array
 from .frameworks import Framework, framework_of
@@ -25,6 +26,9 @@ LARGEST_SUM = 1e300
 
 _DOUBLE = {"int32", "int64", "uint32", "uint64", "float64"}
 """Types with values that float32 does not hold."""
+
+_NARROW = {"bool", "int8", "uint8", "float16", "bfloat16"}
+"""Types whose sums of four float32 holds, as a rule."""
 
 _SAMPLE = 256
 """About how many entries are looked at to tell raw weights from scores."""
@@ -58,6 +62,10 @@ class MaskProblem:
         Whether the scores have been read and found finite.
     framework : Framework or None
         Whose arrays these are; None: NumPy's.
+    tiling : Tiling
+    entries : MaskProblem or None
+        What was asked, where the pattern is one of pairs: then this problem is that of their sums (see
+        `masksolve.pairs`).
     """
 
     scores: Any
@@ -69,6 +77,7 @@ class MaskProblem:
     checked: bool
     framework: Framework | None
     tiling: Tiling
+    entries: MaskProblem | None = None
 
     @classmethod
     def of(
@@ -120,12 +129,17 @@ class MaskProblem:
             tiling=tiling_of(pattern, shape),
         )
         problem._check_forced()
-        return problem
+        return problem._of_pairs() if pattern.pair else problem
 
     @property
     def xp(self) -> Any:
         """The array-API namespace of the arrays."""
         return np if self.framework is None else self.framework.namespace(self.scores)
+
+    @property
+    def asked(self) -> MaskProblem:
+        """The problem as the caller put it, about entries."""
+        return self if self.entries is None else self.entries
 
     @property
     def forced(self) -> bool:
@@ -174,6 +188,50 @@ class MaskProblem:
         if not largest <= _most(LARGEST_SUM / max(self.size, 1), self.score):
             self._refuse(largest)
         return replace(self, largest=largest, checked=True)
+
+    def spread(self, mask: Any) -> Any:
+        """Mask of the entries that were asked for."""
+        if self.entries is None:
+            return mask
+        return pairs.spread(self.xp, mask, self.entries.pattern, tuple(self.entries.scores.shape))
+
+    def _of_pairs(self) -> MaskProblem:
+        """Problem of the pairs' sums, in float32 if it holds what narrow types sum up to."""
+        entries, xp = self.read(), self.xp
+        pattern, shape = self.pattern.of_pairs, pairs.shape_of(self.pattern, tuple(self.scores.shape))
+        with nullcontext() if self.framework is None else self.framework.double_precision():
+            sums = pairs.sums(xp, entries.worth(entries.scores), self.pattern)
+            if dtype_name(self.scores) in _NARROW and bool(xp.all(xp.astype(sums, xp.float32) == sums)):
+                sums = xp.astype(sums, xp.float32)
+        keep, drop = (x if x is None else pairs.touched(x, self.pattern) for x in (self.keep, self.drop))
+        if keep is not None and drop is not None and bool(xp.any(keep & drop)):
+            raise ValueError("keep and drop must not both be True in a pair, which is kept or dropped whole")
+        largest = entries.largest**2 if self.score == "square" else entries.largest
+        return MaskProblem(
+            scores=sums,
+            pattern=pattern,
+            keep=keep,
+            drop=drop,
+            score="value",
+            largest=2 * len(self.pattern.axes) * largest,
+            checked=True,
+            framework=self.framework,
+            tiling=tiling_of(pattern, shape),
+            entries=entries,
+        )
+
+    def tail_sums(self) -> list[float]:
+        """Sum of what each tail is worth that ``remainder="dense"`` keeps whole."""
+        with nullcontext() if self.framework is None else self.framework.double_precision():
+            tails = self.tiling.tails(self.tiling.grouped(self.xp, self.scores))
+            return [float(self.xp.sum(self.worth(tail))) for tail in tails]
+
+    def worth(self, values: Any) -> Any:
+        """Give what some of the scores are worth, in float64."""
+        wide = self.xp.astype(values, self.xp.float64)
+        if self.score == "magnitude":
+            return self.xp.abs(wide)
+        return wide * wide if self.score == "square" else wide
 
     def _largest(self) -> float:
         if "float" not in dtype_name(self.scores):

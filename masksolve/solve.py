@@ -188,10 +188,11 @@ def _starting_prices(warm_start: Any, problem: MaskProblem) -> Prices | None:
         return None
     prices = warm_start
     if isinstance(warm_start, MaskResult):
-        shape = tuple(problem.scores.shape)
-        if tuple(warm_start.mask.shape) != shape or warm_start.pattern != problem.pattern:
+        asked = problem.asked
+        shape = tuple(asked.scores.shape)
+        if tuple(warm_start.mask.shape) != shape or warm_start.pattern != asked.pattern:
             raise ValueError(
-                f"warm_start must be a result for pattern '{problem.pattern}' and shape {shape}, got "
+                f"warm_start must be a result for pattern '{asked.pattern}' and shape {shape}, got "
                 f"'{warm_start.pattern}' and {tuple(warm_start.mask.shape)}"
             )
         prices = warm_start.duals
@@ -200,14 +201,15 @@ def _starting_prices(warm_start: Any, problem: MaskProblem) -> Prices | None:
     if not isinstance(prices, (tuple, list)):
         raise TypeError(f"warm_start must be a MaskResult or its Prices, got {type(warm_start).__name__}")
     there = all(x is None or framework_of(x) is problem.framework for x in prices)
-    return check_prices("warm_start", prices, problem.tiling, problem.framework if there else None)
+    return check_prices("warm_start", prices, problem.asked.tiling, problem.framework if there else None)
 
 
 def _buffer(out: Any, problem: MaskProblem) -> npt.NDArray[np.bool_] | None:
     """Check ``out``; view it in NumPy if the mask is made on the host."""
     if out is None:
         return None
-    shape = tuple(problem.scores.shape)
+    scores = problem.asked.scores
+    shape = tuple(scores.shape)
     if tuple(getattr(out, "shape", ())) != shape:
         raise ValueError(
             f"out must have the shape of scores {shape}, got {getattr(out, 'shape', type(out).__name__)}"
@@ -215,8 +217,8 @@ def _buffer(out: Any, problem: MaskProblem) -> npt.NDArray[np.bool_] | None:
     if dtype_name(out) != "bool":
         raise TypeError(f"out must be boolean, got dtype {out.dtype}")
     if problem.framework is not None:
-        if framework_of(out) is not problem.framework or device_of(out) != device_of(problem.scores):
-            raise ValueError(f"out must be on the device of scores, {device_of(problem.scores)}")
+        if framework_of(out) is not problem.framework or device_of(out) != device_of(scores):
+            raise ValueError(f"out must be on the device of scores, {device_of(scores)}")
         return None
     framework = framework_of(out)
     array: Any = to_numpy("out", out)
@@ -228,7 +230,7 @@ def _buffer(out: Any, problem: MaskProblem) -> npt.NDArray[np.bool_] | None:
         raise TypeError(
             f"out must be an array on the host that can be written to, got a {type(out).__name__}"
         )
-    if np.may_share_memory(array, problem.scores) and np.shares_memory(array, problem.scores):
+    if np.may_share_memory(array, scores) and np.shares_memory(array, scores):
         raise ValueError("out must not share memory with scores")
     return array
 
@@ -283,9 +285,8 @@ class _Solve:
                 start=self.start,
                 in_place=self._in_place(),
             )
-        return HostLayout(
-            self.problem, mask=self.buffer, prices=self.duals, tiles=self.tiles, start=self.start
-        )
+        mask = None if self.problem.entries is not None else self.buffer
+        return HostLayout(self.problem, mask=mask, prices=self.duals, tiles=self.tiles, start=self.start)
 
     def _in_place(self) -> bool:
         """Whether the backend reads and writes arrays on a device where they are."""
@@ -342,7 +343,8 @@ class _Solve:
         return error
 
     def _sum_up(self, layout: Layout, reports: list[Report], reason: str) -> MaskResult:
-        tails = layout.tail_sums()
+        asked = self.problem.asked
+        tails = asked.tail_sums()
         objective = math.fsum([report.objective for report in reports] + tails)
         bound = upper_sum([report.bound for report in reports] + tails)
         if bound < objective or math.isnan(bound):
@@ -362,24 +364,32 @@ class _Solve:
             "open": open_,
             **counts,
         }
-        negative = self.problem.negative_share()
+        negative = asked.negative_share()
         if negative is not None and abs(negative - 0.5) <= _HALF:
             stats["negative_share"] = negative
         if open_ and worst is not None and worst.worst_tile >= 0:
             stats |= {"worst_tile": worst.worst_tile, "worst_gap": worst.worst_gap}
         status = Status.OPTIMAL if open_ == 0 and bound < math.inf else Status.FEASIBLE
         return MaskResult(
-            mask=layout.mask,
+            mask=self._mask(layout),
             objective=objective,
             bound=bound,
             status=Status.TIME_LIMIT if counts["unreached"] else status,
             backend=self.engine.name,
-            pattern=self.problem.pattern,
+            pattern=asked.pattern,
             duals=layout.prices if bound < math.inf else None,
             tiles=self._tile_sums(layout) if bound < math.inf else None,
             stats=stats,
-            score=self.problem.score,
+            score=asked.score,
         )
+
+    def _mask(self, layout: Layout) -> Any:
+        """Mask of the entries, in the caller's buffer if there is one."""
+        mask = self.problem.spread(layout.mask)
+        if self.buffer is not None and mask is not self.buffer:
+            self.buffer[...] = mask
+            return self.buffer
+        return mask
 
     def _tile_sums(self, layout: Layout) -> TileSums | None:
         objective = layout.tile_objective

@@ -162,8 +162,6 @@ def tiling_of(pattern: Pattern, shape: tuple[int, ...]) -> Tiling:
     ValueError
         With `Pattern.misfit`'s reason, if it cannot be laid on it.
     """
-    if pattern.pair:
-        raise NotImplementedError("pairs are not solved yet")
     reason = pattern.misfit(shape)
     if reason is not None:
         raise ValueError(f"pattern '{pattern}' cannot be laid on shape {shape}: it {reason}")

@@ -12,6 +12,7 @@ from .._ext.floating_point import Default
 from ..arrays import boolean_array, check_prices
 from ..frameworks import to_numpy
 from ..layout.host import HostBlock, HostLayout
+from ..pairs import touched
 from ..pattern import Pattern
 from ..problem import MaskProblem
 from ..rounding import upper_sum
@@ -77,15 +78,18 @@ def recompute(
     """
     with Default():
         problem = MaskProblem.of(scores, pattern, keep, drop, score=score).read()
-        array = boolean_array("mask", mask)
-        if array.shape != problem.scores.shape:
-            raise ValueError(f"mask must have the shape of scores {problem.scores.shape}, got {array.shape}")
+        asked = problem.asked
+        entries = boolean_array("mask", mask)
+        if entries.shape != asked.scores.shape:
+            raise ValueError(f"mask must have the shape of scores {asked.scores.shape}, got {entries.shape}")
+        array = entries if problem.entries is None else touched(entries, asked.pattern)
         start = None if duals is None else _checked(duals, problem)
         # The layout marks the tails as kept, in a mask of its own.
         layout = HostLayout(problem, mask=array.copy(), prices=False, tiles=False, start=start)
-        if not np.array_equal(layout.mask, array):
-            raise ValueError("mask must be True in the tail that remainder='dense' keeps whole")
-        whole = layout.tail_sums()
+        if not np.array_equal(problem.spread(layout.mask), entries):
+            pairs = " and keep pairs whole" if asked.pattern.pair else ""
+            raise ValueError(f"mask must be True in the tail that remainder='dense' keeps whole{pairs}")
+        whole = asked.tail_sums()
         parts = [
             _recompute(block, first, min(first + step, block.tiles), problem.pattern)
             for block in layout.blocks
@@ -99,7 +103,7 @@ def recompute(
 
 def _checked(duals: Prices, problem: MaskProblem) -> Prices:
     rows, columns = (to_numpy("duals", part) for part in duals)
-    return check_prices("duals", (rows, columns), problem.tiling)
+    return check_prices("duals", (rows, columns), problem.asked.tiling)
 
 
 def _recompute(block: HostBlock, first: int, last: int, pattern: Pattern) -> Certificate:

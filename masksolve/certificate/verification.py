@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .. import pairs
 from ..arrays import boolean_array, check_shape, kept_array
 from ..large_tiles import LargeTiles
 from ..layout.host import cut_tiles, tile_numbers
@@ -146,6 +147,11 @@ class _Found(NamedTuple):
     bounds: Bounds
     table: npt.NDArray[np.int64]
 
+    def in_entries(self) -> _Found:
+        """Count entries and lines of entries in place of pairs; of two lines the first is named."""
+        least, most = self.bounds
+        return _Found(self.axis, (2 * least, 2 * most), self.table * np.array([1, 2, 2]))
+
 
 def verify(
     mask: npt.ArrayLike,
@@ -164,7 +170,8 @@ def verify(
     pattern : Pattern or str
         ``constraint`` tells exactly n from at most n; groups that ``remainder="pad"`` cuts
         short may keep at most n; the tail that ``remainder="dense"`` keeps whole is in no group
-        and is not examined.
+        and is not examined. In pairs, counts are of entries in whole pairs: a pair of which only one entry
+        is kept counts as two where there are too many, and as none where there are too few.
     dense : array of bool, shape (..., tile rows, tile columns), optional
         Which large tiles may be dense, as in `DenseTiles.dense`; all others must follow the pattern.
     tile : int or (int, int), optional
@@ -194,20 +201,23 @@ def verify(
     pattern = Pattern.parse(pattern)
     array = kept_array("mask", mask)
     check_shape("mask", array.shape, pattern)
-    tiling = tiling_of(pattern, array.shape)
+    whole = tiling_of(pattern, array.shape)
     axes = ("row", "column") if pattern.transposable else ("group",)
-    found = [
-        _count(cut_tiles(tiling, array, region), tiling, region, axis)
-        for axis in axes
-        for region in tiling.regions
-    ]
     if (dense is None) != (tile is None):
         raise ValueError("dense and tile must be given together: which tiles may be dense, and their size")
+    if not pattern.pair:
+        found = [_count(array, array, whole, region, axis) for axis in axes for region in whole.regions]
+    else:
+        # A pair of which only one entry is kept takes the place of a pair and does the service of none.
+        most, least = pairs.touched(array, pattern), pairs.whole(array, pattern)
+        halved = tiling_of(pattern.of_pairs, most.shape)
+        counted = [_count(most, least, halved, region, axis) for axis in axes for region in halved.regions]
+        found = [part.in_entries() for part in counted]
     if dense is None or tile is None:
-        return Verification(tiling, found)
-    flags = _dense_tiles(tiling, dense, tile).ravel()
+        return Verification(whole, found)
+    flags = _dense_tiles(whole, dense, tile).ravel()
     found = [part._replace(table=part.table[~flags[part.table[:, 0]]]) for part in found]
-    return Verification(tiling, found, int(flags.sum()))
+    return Verification(whole, found, int(flags.sum()))
 
 
 def _dense_tiles(tiling: Tiling, dense: npt.ArrayLike, tile: int | tuple[int, int]) -> BoolArray:
@@ -222,10 +232,14 @@ def _dense_tiles(tiling: Tiling, dense: npt.ArrayLike, tile: int | tuple[int, in
     return large.tiles(flags)
 
 
-def _count(tiles: BoolArray, tiling: Tiling, region: Region, axis: str) -> _Found:
+def _count(most: BoolArray, least: BoolArray, tiling: Tiling, region: Region, axis: str) -> _Found:
+    """Find the lines that keep more than they may of one mask, or less than they must of the other."""
     bounds = region.column_bounds if axis == "column" else region.row_bounds
-    counts = tiles.sum(axis=-2 if axis == "column" else -1, dtype=np.int8)
-    *place, index = np.nonzero((counts < bounds[0]) | (counts > bounds[1]))
+    along = -2 if axis == "column" else -1
+    counts = cut_tiles(tiling, most, region).sum(axis=along, dtype=np.int8)
+    full = counts if least is most else cut_tiles(tiling, least, region).sum(axis=along, dtype=np.int8)
+    *place, index = np.nonzero((full < bounds[0]) | (counts > bounds[1]))
+    wrong = np.where(counts > bounds[1], counts, full)[*place, index]
     numbers = tile_numbers(tiling, region, tuple(place[: len(tiling.grid)]))
-    table = np.stack([numbers, index, counts[*place, index]], axis=1)
+    table = np.stack([numbers, index, wrong], axis=1)
     return _Found(axis, bounds, table[np.argsort(table[:, 0], kind="stable")])

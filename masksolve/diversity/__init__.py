@@ -28,6 +28,7 @@ from typing import Literal
 from ..arrays import check_shape
 from ..checks import choice
 from ..execution import Execution
+from ..pairs import shape_of
 from ..pattern import Pattern
 from ..tiling import Region, tiling_of
 from .counting import bounded, regular
@@ -138,7 +139,8 @@ def log2(
             raise ValueError(
                 f"method='estimate' is for masks of a transposable pattern, got '{pattern}', kind={kind!r}"
             )
-        return _log2_regular(pattern) * _published(pattern, _sizes(shape), method)
+        tiles = _published(pattern, _sizes(shape), method)
+        return _log2_regular(pattern.of_pairs) * tiles
     factors = _factors(pattern, shape, method, kind, execution)
     return math.fsum(times * math.log2(ways) for ways, times in factors)
 
@@ -151,6 +153,13 @@ def _factors(
     pattern, sizes = Pattern.parse(pattern), _sizes(shape)
     if kind == "unstructured":
         return [(math.comb(*_share(pattern, sizes)), 1)]
+    if pattern.pair and method == "exact":
+        check_shape("shape", sizes, pattern)
+        pattern, sizes = pattern.of_pairs, shape_of(pattern, sizes)
+    elif pattern.pair:
+        raise ValueError(
+            f"method={method!r} does not speak of pairs, got '{pattern}'; count '{pattern.of_pairs}'"
+        )
     if kind == "sequential":
         if pattern.transposable:
             raise ValueError(f"kind='sequential' needs a one-directional pattern, got '{pattern}'")

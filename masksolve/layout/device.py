@@ -224,16 +224,6 @@ class DeviceLayout:
             for region in tiling.regions
         ]
 
-    def tail_sums(self) -> list[float]:
-        """Sum of the scores of each tail."""
-        xp, score = self._problem.xp, self._problem.score
-        assert self._problem.framework is not None
-        with self._problem.framework.double_precision():
-            wide = [xp.astype(tail, xp.float64) for tail in self._tails]
-            if score != "value":
-                wide = [xp.abs(tail) if score == "magnitude" else tail * tail for tail in wide]
-            return [float(xp.sum(tail)) for tail in wide]
-
     @property
     def mask(self) -> Any:
         """The whole mask, in the shape of the scores."""

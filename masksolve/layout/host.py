@@ -234,11 +234,6 @@ class HostLayout:
             None if columns is None else columns.reshape(-1, columns.shape[-1]),
         )
 
-    def tail_sums(self) -> list[float]:
-        """Sum of the scores of each tail."""
-        tails = [tail.astype(np.float64) for tail in self._tiling.tails(self._grouped[0])]
-        return [float(np.sum(worth(tail, self._problem.score))) for tail in tails]
-
     def _block(self, region: Region) -> HostBlock:
         cut = [None if part is None else _cut(part, region, self._axes) for part in self._grouped]
         scores, keep, drop = cut

@@ -43,22 +43,25 @@ class Compressed:
         cut by the edge it may lie beyond the edge; the value is then 0.
     n, m : int
         Values held for each group, and length of a group.
+    pair : bool
+        Whether values come in pairs, entries 2 k and 2 k + 1 of a group, so that one position tells both.
     """
 
     values: AnyArray
     indices: npt.NDArray[np.uint8]
     n: int
     m: int
+    pair: bool = False
 
     @property
     def index_bits(self) -> int:
-        """Bits that a position needs: ceil(log2 m)."""
-        return (self.m - 1).bit_length()
+        """Bits that a position, of an entry or of a pair, needs: ceil(log2 m), one less in pairs."""
+        return (self.m // (1 + self.pair) - 1).bit_length()
 
     @property
     def nbytes(self) -> int:
         """Bytes of the values, plus the positions at ``index_bits`` bits each."""
-        return self.values.nbytes + -(-self.indices.size * self.index_bits // 8)
+        return self.values.nbytes + -(-self.indices.size // (1 + self.pair) * self.index_bits // 8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,11 +166,12 @@ def pack(weights: npt.ArrayLike, mask: npt.ArrayLike, pattern: Pattern | str) ->
     tiling = tiling_of(pattern, array.shape)
     values, keeps = _oriented(array, tiling), _oriented(kept, tiling)
     body, *places = _parts(tiling)
-    *column_budget, row_budget = pattern.budgets.values()
-    rows = _compress(values[body], keeps[body], row_budget)
+    *column_budgets, row_budget = pattern.budgets.values()
+    rows = _compress(values[body], keeps[body], row_budget, pattern.pair)
     columns = None
-    if pattern.transposable:
-        columns = _compress(values[body].swapaxes(-2, -1), keeps[body].swapaxes(-2, -1), *column_budget)
+    for budget in column_budgets:
+        across = values[body].swapaxes(-2, -1), keeps[body].swapaxes(-2, -1)
+        columns = _compress(*across, budget, pattern.pair)
     tails = tuple(_zero_outside(values[place], keeps[place]) for place in places)
     return Packed(rows, columns, tails, pattern, array.shape)
 
@@ -243,17 +247,21 @@ def _parts(tiling: Tiling) -> list[tuple[Any, ...]]:
     return [(..., bottom, right), (..., slice(bottom.stop, None), slice(None)), (..., bottom, beside)]
 
 
-def _compress(values: AnyArray, mask: BoolArray, budget: Budget) -> Compressed:
+def _compress(values: AnyArray, mask: BoolArray, budget: Budget, pair: bool) -> Compressed:
     n, m = budget
     groups = -(-values.shape[-1] // m)
     values, mask = _whole_groups(values, groups, m), _whole_groups(mask, groups, m)
-    slots = _top_up(mask, n)
+    if pair:
+        pairs: BoolArray = np.logical_or(mask[..., ::2], mask[..., 1::2])
+        slots = np.repeat(_top_up(pairs, n // 2), 2, axis=-1)
+    else:
+        slots = _top_up(mask, n)
     shape = (*values.shape[:-2], groups * n)
     indices = (np.flatnonzero(slots) % m).astype(np.uint8)
     kept = values[slots]
     if slots is not mask:
         kept[~mask[slots]] = 0
-    return Compressed(kept.reshape(shape), indices.reshape(shape), n, m)
+    return Compressed(kept.reshape(shape), indices.reshape(shape), n, m, pair)
 
 
 def _expand(side: Compressed, out: AnyArray) -> None:

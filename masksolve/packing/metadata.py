@@ -14,6 +14,10 @@ machine words of any width can be read off the stream. What a field holds is the
 ``"rank"``
     ceil(log2 C(m, n)) bits, the fewest that can tell all groups apart: the number of the group's positions
     c_1 < ... < c_n in the combinatorial number system, C(c_1, 1) + C(c_2, 2) + ... + C(c_n, n).
+
+In pairs, a field tells which pairs are held, as if each were one entry: n / 2 of m / 2. For 4:8 in pairs
+under ``"positions"`` that is two positions of two bits, the four bits that sparse tensor cores take for each
+eight entries of a 4-bit type.
 """
 
 from __future__ import annotations
@@ -44,6 +48,8 @@ class Metadata:
         Positions held for each group, and length of a group.
     groups : int
         Groups in a row.
+    pair : bool
+        Whether positions are those of pairs.
     """
 
     data: npt.NDArray[np.uint8]
@@ -51,11 +57,13 @@ class Metadata:
     n: int
     m: int
     groups: int
+    pair: bool = False
 
     @property
     def field_bits(self) -> int:
         """Bits of a group."""
-        return _field_bits(self.encoding, self.n, self.m)
+        unit = 1 + self.pair
+        return _field_bits(self.encoding, self.n // unit, self.m // unit)
 
 
 def metadata(side: Any, encoding: Encoding = "positions", *, align: int = 8) -> Metadata:
@@ -89,15 +97,18 @@ def metadata(side: Any, encoding: Encoding = "positions", *, align: int = 8) -> 
     >>> [f"{byte:08b}" for byte in ms.hardware.metadata(side, "bitmap").data[0]]
     ['01101001']
     """
-    for name in ("indices", "n", "m"):
+    for name in ("indices", "n", "m", "pair"):
         if not hasattr(side, name):
             raise TypeError(f"side must be the rows or columns of a Packed, got {type(side).__name__}")
     kind: Any = checks.choice("encoding", encoding, _ENCODINGS)
     if checks.integer("align", align, least=8) % 8:
         raise ValueError(f"align must be a multiple of 8, got {align}")
-    n, m = side.n, side.m
-    groups = side.indices.shape[-1] // n
-    held = side.indices.reshape(*side.indices.shape[:-1], groups, n).astype(np.int64)
+    unit = 1 + side.pair
+    n, m = side.n // unit, side.m // unit
+    groups = side.indices.shape[-1] // side.n
+    held = (
+        side.indices.reshape(*side.indices.shape[:-1], groups, side.n)[..., ::unit].astype(np.int64) // unit
+    )
     width = _field_bits(kind, n, m)
     if kind == "positions":
         bits = _bits(held, width // n)
@@ -109,7 +120,8 @@ def metadata(side: Any, encoding: Encoding = "positions", *, align: int = 8) -> 
     rows = bits.reshape(*held.shape[:-2], groups * width)
     spare = -rows.shape[-1] % align
     rows = np.concatenate([rows, np.zeros((*rows.shape[:-1], spare), np.bool_)], axis=-1)
-    return Metadata(np.packbits(rows, axis=-1, bitorder="little"), kind, n, m, groups)
+    data = np.packbits(rows, axis=-1, bitorder="little")
+    return Metadata(data, kind, side.n, side.m, groups, side.pair)
 
 
 def positions(stream: Metadata) -> npt.NDArray[np.uint8]:
@@ -132,7 +144,8 @@ def positions(stream: Metadata) -> npt.NDArray[np.uint8]:
     """
     if not isinstance(stream, Metadata):
         raise TypeError(f"stream must be a Metadata, got {type(stream).__name__}")
-    n, m, width = stream.n, stream.m, stream.field_bits
+    unit = 1 + stream.pair
+    n, m, width = stream.n // unit, stream.m // unit, stream.field_bits
     bits = np.unpackbits(stream.data, axis=-1, count=stream.groups * width, bitorder="little")
     lead = (*stream.data.shape[:-1], stream.groups)
     if stream.encoding == "bitmap":
@@ -149,7 +162,10 @@ def positions(stream: Metadata) -> npt.NDArray[np.uint8]:
         if (rank >= math.comb(m, n)).any():
             raise ValueError(f"stream must hold ranks below {math.comb(m, n)}")
         held = _unranked(rank, m, n)
-    return held.reshape(*stream.data.shape[:-1], stream.groups * n).astype(np.uint8)
+    held = held.reshape(*stream.data.shape[:-1], stream.groups * n).astype(np.uint8)
+    indices: npt.NDArray[np.uint8] = np.repeat(held * np.uint8(unit), unit, axis=-1)
+    indices[..., 1::2] += np.uint8(unit - 1)
+    return indices
 
 
 def _field_bits(encoding: str, n: int, m: int) -> int:

@@ -1,0 +1,76 @@
+"""Patterns in words: the grammar of their texts, and guesses at what another text was meant to say."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+_WORDS = ("pair", "at_most", "pad", "dense")
+_GRAMMAR = re.compile(
+    r"(?P<n>\d{1,3}):(?P<m>\d{1,3})"
+    r"(?P<transposable>-T| x (?P<column_n>\d{1,3}):(?P<column_m>\d{1,3}))?(?P<words>( \S+)*)"
+)
+LIKE = (
+    "pattern must look like '2:4', '4:8-T' or '2:4 x 4:8' (kept:group, -T for transposable, rows x columns), "
+    "optionally followed by 'pair', 'at_most', 'pad' or 'dense', 'axis=K'"
+)
+_SEPARATED = r"\s*(?::|/|-|x|of)\s*"
+_NEARLY = re.compile(
+    rf"(?P<n>\d{{1,3}}){_SEPARATED}(?P<m>\d{{1,3}})"
+    rf"(?:\s*(?:x|\*|by|,)\s*(?P<column_n>\d{{1,3}}){_SEPARATED}(?P<column_m>\d{{1,3}}))?"
+    r"[\s_-]*(?P<rest>.*)",
+    re.DOTALL,
+)
+"""What a text that was meant as a pattern begins with; only used to guess what it was meant to say."""
+
+
+def read(text: str) -> dict[str, Any] | None:
+    """Read the arguments of a pattern off its text; None if the text does not follow the grammar."""
+    match = _GRAMMAR.fullmatch(text)
+    if match is None or not text.isascii():
+        return None
+    options: dict[str, Any] = {}
+    for word in match["words"].split():
+        if word == "pair" and "pair" not in options:
+            options["pair"] = True
+        elif word == "at_most" and "constraint" not in options:
+            options["constraint"] = word
+        elif word in ("pad", "dense") and "remainder" not in options:
+            options["remainder"] = word
+        elif re.fullmatch(r"axis=-?\d{1,2}", word) and "axis" not in options:
+            options["axis"] = int(word.removeprefix("axis="))
+        else:
+            return None
+    if match["column_n"] is not None:
+        options["columns"] = int(match["column_n"]), int(match["column_m"])
+    return {
+        "n": int(match["n"]),
+        "m": int(match["m"]),
+        "transposable": match["transposable"] is not None,
+        **options,
+    }
+
+
+def guess(text: str) -> str:
+    """Guess which pattern a text was meant to be; what follows no grammar if nothing is near."""
+    match = _NEARLY.fullmatch(text.strip().lower()) if text.isascii() else None
+    if match is None:
+        return ""
+    meant = _ordered(match["n"], match["m"])
+    words = re.split(r"[\s,]+", match["rest"].replace("at most", "at_most"))
+    if match["column_n"] is not None:
+        meant += f" x {_ordered(match['column_n'], match['column_m'])}"
+    elif words[0] in ("t", "transpose", "transposed", "transposable"):
+        meant += "-T"
+        del words[0]
+    for word in filter(None, words):
+        near = [word] if word.startswith("axis=") else difflib.get_close_matches(word, _WORDS, 1)
+        meant += f" {near[0]}" if near else " ?"  # which no pattern has
+    return meant
+
+
+def _ordered(one: str, other: str) -> str:
+    """Smaller number first."""
+    least, most = sorted((int(one), int(other)))
+    return f"{least}:{most}"
