@@ -50,16 +50,14 @@ class LargeTiles:
                 f"pattern must not have remainder='dense', whose edges belong to no tile; choose 'pad', got "
                 f"'{pattern}'"
             )
-        for axis, (_, m) in pattern.budgets.items():
+        for axis, m in pattern.tile_lengths.items():
             place = axis % axes - axes
             if place < -2:
                 raise ValueError(
                     f"pattern must run along the last two axes, got '{pattern}' on {tiling.shape}"
                 )
             if (height, width)[place] % m:
-                raise ValueError(
-                    f"tile must be a multiple of m={m} along axis {place}, got {(height, width)}"
-                )
+                raise ValueError(f"tile must be a multiple of {m} along axis {place}, got {(height, width)}")
         return cls(tiling, (height, width))
 
     @property
@@ -89,7 +87,7 @@ class LargeTiles:
     def _steps(self) -> Shape:
         """Tiles of a large one along the rows and along the columns."""
         axes = len(self.tiling.shape)
-        lengths = {axis % axes - axes: m for axis, (_, m) in self.tiling.pattern.budgets.items()}
+        lengths = {axis % axes - axes: m for axis, m in self.tiling.pattern.tile_lengths.items()}
         height, width = self.shape
         return height // lengths.get(-2, 1), width // lengths.get(-1, 1)
 

@@ -1,7 +1,7 @@
 """Geometry: a pattern laid on a shape, without any array.
 
 An array is cut into *tiles*: for transposable patterns m by m, or, where columns have a budget of their own,
-as many rows as its m says; for one-directional ones 1 by m (a group along the pattern's axis). Tiles of one
+as many rows as its m says; V by m for V:N:M; for other one-directional ones 1 by m (a group along the pattern's axis). Tiles of one
 shape form a *region*: all whole tiles and, under ``remainder="pad"``, up to three more regions of tiles that
 the edges cut short. What ``remainder="dense"`` keeps whole belongs to no tile and is called a *tail*.
 Everybody who needs a tile, a bound or a tail asks here, so that there is one answer.
@@ -114,13 +114,13 @@ class Tiling:
 
     def grouped(self, xp: Any, array: Any) -> Any:
         """View with the grouped axis last and at least two axes: (..., R, C) or (..., 1, L)."""
-        if self.pattern.transposable:
+        if self.pattern.is_plane:
             return array
         return xp.moveaxis(array, self.pattern.axis, -1)[..., None, :]
 
     def ungrouped(self, xp: Any, array: Any) -> Any:
         """Undo `grouped`."""
-        if self.pattern.transposable:
+        if self.pattern.is_plane:
             return array
         return xp.moveaxis(array[..., 0, :], -1, self.pattern.axis)
 
@@ -143,7 +143,7 @@ class Tiling:
         long enough to fill a vector register, or else the longest: tiles along it are solved together.
         """
         axes = list(range(len(self.grid)))
-        if not self.pattern.transposable:
+        if not self.pattern.is_plane:
             *others, row, groups = axes
             place = self.pattern.axis % (len(self.grid) - 1)
             axes = [row, *others[:place], groups, *others[place:]]
@@ -165,7 +165,7 @@ def tiling_of(pattern: Pattern, shape: tuple[int, ...]) -> Tiling:
     reason = pattern.misfit(shape)
     if reason is not None:
         raise ValueError(f"pattern '{pattern}' cannot be laid on shape {shape}: it {reason}")
-    if pattern.transposable:
+    if pattern.is_plane:
         lead, height, width = shape[:-2], shape[-2], shape[-1]
     else:
         axis = pattern.axis % len(shape)
@@ -191,6 +191,8 @@ def _region(pattern: Pattern, down: Segment, across: Segment) -> Region:
     columns, rows = (0, 1), Budget(pattern.n, pattern.m)
     if pattern.transposable:
         columns = _group_bounds(pattern, pattern.budgets[-2], down.length)
+    elif pattern.vector is not None:
+        columns = (0, down.length)
     return Region(down, across, _group_bounds(pattern, rows, across.length), columns)
 
 

@@ -12,7 +12,7 @@ from .. import pairs
 from ..arrays import boolean_array, check_shape, kept_array
 from ..large_tiles import LargeTiles
 from ..layout.host import cut_tiles, tile_numbers
-from ..pattern import Pattern
+from ..pattern import COLUMNS, Pattern
 from ..tiling import Region, Tiling, tiling_of
 from ..types import BoolArray, Bounds
 
@@ -25,7 +25,8 @@ class Violation:
 
     ``tile`` counts row-major over (batch, tile row, tile column); ``axis`` is ``"row"`` or
     ``"column"`` of a tile, or ``"group"`` for one-directional patterns (then ``tile`` is the
-    group's number and ``index`` is 0); ``count`` is the number of entries kept.
+    group's number and ``index`` is 0); ``count`` is the number of entries kept. Under V:N:M it may be
+    ``"tile"``: then ``count`` is the number of columns that the tile's rows use together.
     """
 
     tile: int
@@ -110,7 +111,7 @@ class Verification:
         }
 
     def __str__(self) -> str:
-        unit = "tiles" if self.pattern.transposable else "groups"
+        unit = "tiles" if self.pattern.is_plane else "groups"
         if self.ok:
             return f"ok: {self.tiles} {unit} follow '{self.pattern}'" + (
                 f", {self.dense} may be dense" if self.dense else ""
@@ -120,6 +121,9 @@ class Verification:
             line = f"group {found.tile}"
             if found.axis != "group":
                 line = f"tile {found.tile}, {found.axis} {found.index}"
+            if found.axis == "tile":
+                lines.append(f"  tile {found.tile} uses {found.count} columns, expected at most {most}")
+                continue
             amount = "exactly" if least == most else "at most"
             lines.append(f"  {line} keeps {found.count}, expected {amount} {most}")
         if len(self) > _SHOWN:
@@ -202,7 +206,7 @@ def verify(
     array = kept_array("mask", mask)
     check_shape("mask", array.shape, pattern)
     whole = tiling_of(pattern, array.shape)
-    axes = ("row", "column") if pattern.transposable else ("group",)
+    axes = ("row", "column") if pattern.transposable else ("group",) if pattern.vector is None else ("row",)
     if (dense is None) != (tile is None):
         raise ValueError("dense and tile must be given together: which tiles may be dense, and their size")
     if not pattern.pair:
@@ -213,11 +217,21 @@ def verify(
         halved = tiling_of(pattern.of_pairs, most.shape)
         counted = [_count(most, least, halved, region, axis) for axis in axes for region in halved.regions]
         found = [part.in_entries() for part in counted]
+    if pattern.vector is not None:
+        found += [_count_columns(array, whole, region) for region in whole.regions]
     if dense is None or tile is None:
         return Verification(whole, found)
     flags = _dense_tiles(whole, dense, tile).ravel()
     found = [part._replace(table=part.table[~flags[part.table[:, 0]]]) for part in found]
     return Verification(whole, found, int(flags.sum()))
+
+
+def _count_columns(array: BoolArray, tiling: Tiling, region: Region) -> _Found:
+    """Find the tiles whose rows use more than four columns together."""
+    used = cut_tiles(tiling, array, region).any(axis=-2).sum(axis=-1)
+    place = np.nonzero(used > COLUMNS)
+    table = np.stack([tile_numbers(tiling, region, place), np.zeros(len(place[0]), int), used[place]], axis=1)
+    return _Found("tile", (0, COLUMNS), table[np.argsort(table[:, 0], kind="stable")])
 
 
 def _dense_tiles(tiling: Tiling, dense: npt.ArrayLike, tile: int | tuple[int, int]) -> BoolArray:

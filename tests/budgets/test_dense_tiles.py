@@ -100,7 +100,7 @@ def test_verify_counts_violations_outside_dense_tiles_only() -> None:
         (lambda s: ms.dense_tiles(s, "2:4", sparsity=0.6), "keeps without dense tiles; it leaves 25"),
         (
             lambda s: ms.dense_tiles(s, "2:4", share=0.5, tile=6),
-            "tile must be a multiple of m=4 along axis -1",
+            "tile must be a multiple of 4 along axis -1",
         ),
         (lambda s: ms.dense_tiles(s, "2:4-T", share=0.5, tile=(6, 8)), "along axis -2, got"),
         (lambda s: ms.dense_tiles(s, "2:4 dense", share=0.5, tile=4), "must not have remainder='dense'"),
