@@ -45,7 +45,7 @@ def fill(block: Block, first: int, last: int) -> Report:
 
 
 def _leftmost(block: HostBlock, first: int, last: int) -> Report:
-    """Keep the leftmost columns of V:N:M tiles; no row can keep more than its largest entries, in any column."""
+    """Keep the leftmost columns of V:N:M tiles; no row can keep more than its largest entries."""
     scores = block.chunk(first, last).scores
     (least, most), width = block.row_bounds, scores.shape[2]
     mask = np.broadcast_to(np.arange(width) < most, scores.shape)

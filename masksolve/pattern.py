@@ -208,9 +208,9 @@ class Pattern:
         Parameters
         ----------
         text : str, pair of int, or Pattern
-            ``"n:m"``, ``"n:m-T"``, ``"n:m x n:m"`` (rows x columns) or ``"V:2:m"``, optionally followed by the words
-            ``pair``, ``at_most``, ``pad`` or ``dense``, and ``axis=K``, separated by single spaces; or
-            ``(n, m)``.
+            ``"n:m"``, ``"n:m-T"``, ``"n:m x n:m"`` (rows x columns) or ``"V:2:m"``, optionally followed by
+            the words ``pair``, ``at_most``, ``pad`` or ``dense``, and ``axis=K``, separated by single
+            spaces; or ``(n, m)``.
 
         Raises
         ------
@@ -245,7 +245,7 @@ transposable, rows x columns, V:kept:group), optionally followed by 'pair', 'at_
 
     @property
     def is_plane(self) -> bool:
-        """Whether tiles have rows and columns, on the last two axes; otherwise they are groups on one axis."""
+        """Whether tiles have rows and columns, on the last two axes; others are groups on one axis."""
         return self.transposable or self.vector is not None
 
     @property

@@ -24,7 +24,7 @@ _AT_ONCE = 1 << 20
 class Status(enum.Enum):
     """How a solve ended. Each member's ``value`` says what it means and what to do about it."""
 
-    OPTIMAL = "optimal: in every tile, the dual prices prove that no mask keeps more"
+    OPTIMAL = "optimal: in every tile, the bound proves that no mask keeps more"
     FEASIBLE = (
         "feasible: the mask follows the pattern, but some tile's optimality is not proven (stats: open, "
         "worst_tile); use backend='exact' for a certified optimum"
@@ -92,7 +92,7 @@ class MaskResult:
     >>> weights = np.random.default_rng(0).standard_normal((64, 64))
     >>> result = ms.solve(weights, "4:8-T", score="magnitude")
     >>> print(result)  # doctest: +ELLIPSIS
-    OPTIMAL: in every tile, the dual prices prove that no mask keeps more
+    OPTIMAL: in every tile, the bound proves that no mask keeps more
       pattern   4:8-T, keep 4 of 8 in rows and columns, 50% zeros
       kept      ..., and no mask keeps more than ... (gap ...)
       mask      64 x 64, 64 tiles, of which 0 are not proven optimal

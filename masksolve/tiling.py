@@ -1,10 +1,10 @@
 """Geometry: a pattern laid on a shape, without any array.
 
 An array is cut into *tiles*: for transposable patterns m by m, or, where columns have a budget of their own,
-as many rows as its m says; V by m for V:N:M; for other one-directional ones 1 by m (a group along the pattern's axis). Tiles of one
-shape form a *region*: all whole tiles and, under ``remainder="pad"``, up to three more regions of tiles that
-the edges cut short. What ``remainder="dense"`` keeps whole belongs to no tile and is called a *tail*.
-Everybody who needs a tile, a bound or a tail asks here, so that there is one answer.
+as many rows as its m says; for V:N:M V by m; for all others 1 by m (a group along the pattern's axis). Tiles
+of one shape form a *region*: all whole tiles and, under ``remainder="pad"``, up to three more regions of
+tiles that the edges cut short. What ``remainder="dense"`` keeps whole belongs to no tile and is called a
+*tail*. Everybody who needs a tile, a bound or a tail asks here, so that there is one answer.
 """
 
 from __future__ import annotations

@@ -297,6 +297,8 @@ def with_n(pattern: Pattern, n: int) -> Pattern:
 
 def choices_of(pattern: Pattern, choices: Sequence[int] | None) -> tuple[int, ...]:
     """Check the n to choose from; ascending, each once."""
+    if pattern.vector is not None:
+        raise ValueError(f"pattern must have an n to choose, got '{pattern}', whose hardware keeps 2 of 4")
     unit = 2 if pattern.pair else 1
     step = math.lcm(*(unit * pattern.m // math.gcd(unit * pattern.m, m) for _, m in pattern.budgets.values()))
     if choices is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Unpack
 
@@ -167,10 +167,11 @@ def dense_tiles(
     for number, shape in enumerate(form.shapes):
         check_shape(form.called(number), shape, pattern)
         large.append(LargeTiles.of(form.called(number), tiling_of(pattern, shape), tile))
-    how: dict[str, Any] = {"score": score, "backend": backend, "workers": workers, **options}
+    how: dict[str, Any] = {"score": score, "workers": workers, "duals": False, "tiles": True}
     levels, masks = [], []
     for number, (array, each) in enumerate(zip(arrays, large, strict=True)):
-        sparse, full = (solve(array, kind, duals=False, tiles=True, **how) for kind in _kinds(pattern))
+        sparse = solve(array, pattern, backend=backend, **how, **options)
+        full = solve(array, _full(pattern), **how)  # keeps everything, or under at_most what is worth it
         levels.append(_levels(each, sparse, full, entries=share is None))
         masks.append((sparse.mask, full.mask))
         if progress is not None:
@@ -202,9 +203,11 @@ def dense_tiles(
     )
 
 
-def _kinds(pattern: Pattern) -> tuple[Pattern, Pattern]:
-    """Give the pattern, and the one that a dense tile follows, m of m."""
-    return pattern, with_n(pattern, pattern.m)
+def _full(pattern: Pattern) -> Pattern:
+    """Give the pattern of a dense tile, m of m."""
+    if pattern.vector is not None:
+        pattern = replace(pattern, vector=None)
+    return with_n(pattern, pattern.m)
 
 
 def _budget(levels: Levels, share: float | None, sparsity: float | None, entries: int) -> int:
@@ -222,23 +225,22 @@ def _budget(levels: Levels, share: float | None, sparsity: float | None, entries
 
 def _levels(large: LargeTiles, sparse: MaskResult, full: MaskResult, *, entries: bool) -> Levels:
     """Cost, value and bound of every large tile, sparse and dense."""
-    columns: list[list[Any]] = [[], [], []]
-    for result, capacity in ((sparse, True), (full, False)):
+    parts = []
+    for level, result in enumerate((sparse, full)):
         assert result.tiles is not None
+        tiles = LargeTiles(tiling_of(result.pattern, large.tiling.shape), large.shape)
         value, bound = (np.asarray(to_numpy("tiles", part)) for part in result.tiles)
-        cost = _entries(large, capacity=capacity) if entries else np.full(large.grid, int(not capacity))
-        for column, part in zip(columns, (cost, large.sums(value), _upper(large, bound)), strict=True):
-            column.append(part.ravel())
-    cost, value, bound = (np.stack(column, axis=1) for column in columns)
+        cost = _entries(tiles) if entries else np.full(large.grid, level)
+        parts.append([part.ravel() for part in (cost, tiles.sums(value), _upper(tiles, bound))])
+    cost, value, bound = (np.stack(column, axis=1) for column in zip(*parts, strict=True))
     return Levels(cost.astype(np.int64), value, bound)
 
 
-def _entries(large: LargeTiles, *, capacity: bool) -> Integers:
-    """Entries of every large tile, or those of them that the pattern may keep."""
+def _entries(large: LargeTiles) -> Integers:
+    """Entries that the pattern may keep of every large tile."""
     tiles = np.empty(large.tiling.grid, np.int64)
     for region in large.tiling.regions:
-        most = region.capacity if capacity else math.prod(region.tile_shape)
-        tiles[..., region.down.tiles, region.across.tiles] = most
+        tiles[..., region.down.tiles, region.across.tiles] = region.capacity
     sums: Integers = large.sums(tiles)
     return sums
 

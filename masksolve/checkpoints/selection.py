@@ -133,6 +133,8 @@ def _lay(entry: Entry, pattern: Pattern, axes: Axes | None, config: Mapping[str,
     matrix = (row % count, column % count)
     order = (*(axis for axis in range(count) if axis not in matrix), *matrix)
     if not pattern.transposable and pattern.axis == -1 and inputs_come_first(entry.name, config):
+        if pattern.vector is not None:
+            return "stored (inputs, outputs), whose transpose V:N:M would prune"
         pattern = replace(pattern, axis=-2)
     misfit = _misfit(pattern, tuple(entry.shape[axis] for axis in order))
     return Treatment(pattern, order) if misfit is None else misfit
@@ -141,7 +143,7 @@ def _lay(entry: Entry, pattern: Pattern, axes: Axes | None, config: Mapping[str,
 def _misfit(pattern: Pattern, shape: tuple[int, ...]) -> str | None:
     if not -len(shape) <= pattern.axis < len(shape):
         return f"has no axis {pattern.axis}"
-    for axis, (_, m) in pattern.budgets.items():
+    for axis, m in pattern.tile_lengths.items():
         if shape[axis] % m and pattern.remainder == "error":
             return f"{shape[axis]} is not a multiple of {m}"
         if pattern.pair and shape[axis] % 2 and pattern.remainder == "pad":

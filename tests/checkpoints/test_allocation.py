@@ -95,3 +95,17 @@ def test_refusals(tmp_path: Path) -> None:
     save_file(wrong, tmp_path / "nan.safetensors")
     with pytest.raises(ValueError, match=r"tensor 'encoder\.weight': scores must be finite"):
         ms.checkpoints.allocate(tmp_path / "nan.safetensors", "2:4")
+
+
+def test_columns_are_pruned_and_verified_in_checkpoints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "ENTRIES", 1024)
+    save_file(layers(), tmp_path / "in.safetensors")
+    succeed("prune", tmp_path / "in.safetensors", "-o", tmp_path / "out.safetensors", "--pattern", "16:2:8")
+    pruned = load_file(tmp_path / "out.safetensors")
+    for name, array in layers().items():
+        if array.ndim == 2:
+            expected = ms.solve(np.abs(array), "16:2:8").mask
+            assert np.array_equal(pruned[name] != 0, expected & (array != 0))
+    assert "ok" in succeed("verify", tmp_path / "out.safetensors", "--pattern", "16:2:8")
