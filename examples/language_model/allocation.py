@@ -2,8 +2,8 @@
 
 SmolLM2-135M is pruned without repair to one total sparsity: once by the same n:m everywhere, and once with
 the n of every layer by `masksolve.allocate`. Scores say what a weight is worth; between layers they must be
-comparable. ``loss/output`` chooses n by the one and the masks within a layer by the other. Results go to a JSON file as they
-come, and are not measured again.
+comparable. ``loss/output`` chooses n by the one and the masks within a layer by the other. Results go to a
+JSON file as they come, and are not measured again.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from .model import load, perplexity, windows
 from .texts import corpora
 
 LENGTH = 512
+SCORES = ("magnitude", "share", "output", "relative output", "loss", "loss/output")
 Tensors = dict[str, torch.Tensor]
 
 
@@ -134,8 +135,8 @@ def compare(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--scores", nargs="+", default=["magnitude", "share", "output", "relative output", "loss", "loss/output"])
-    parser.add_argument("--patterns", nargs="+", default=["4:8", "4:8-T", "8:16-T"])
+    parser.add_argument("--scores", nargs="+", choices=SCORES, default=SCORES)
+    parser.add_argument("--patterns", nargs="+", default=["4:8", "4:8-T"])
     parser.add_argument("--sparsity", type=float)
     parser.add_argument("--samples", type=int, default=8, help=f"calibration windows of {LENGTH} tokens")
     parser.add_argument("--test", type=int, default=4, help=f"test windows of {LENGTH} tokens")
