@@ -16,9 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .amounts import COLUMNS
 from .packing import Compressed
 from .packing.metadata import Metadata, metadata, positions
-from .pattern import COLUMNS, Pattern
+from .pattern import Pattern
 
 __all__ = [
     "Metadata",

@@ -6,38 +6,23 @@ import functools
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal, NamedTuple, overload
+from typing import Literal, overload
 
+from .amounts import COLUMNS, LARGEST_VECTOR, Budget, check_budget, column_budget
 from .checks import boolean, choice, integer
 from .wording import LIKE, guess, read
 
 Constraint = Literal["exact", "at_most"]
 Remainder = Literal["error", "pad", "dense"]
 
-LARGEST_M = 64
 LARGEST_AXES = 61
 """NumPy's 64 axes, less those that cutting into tiles adds."""
-
-LARGEST_VECTOR = 1024
-
-COLUMNS = 4
-"""Columns of a V:N:M tile that are used, and entries of them in a row that 2:4 hardware chooses from."""
 
 _ROUNDING = 1e-9
 """How much a density may exceed a multiple of 1 / m and still count as it."""
 
 _CONSTRAINTS = ("exact", "at_most")
 _REMAINDERS = ("error", "pad", "dense")
-
-
-class Budget(NamedTuple):
-    """``n`` of every ``m`` consecutive entries along an axis are kept."""
-
-    n: int
-    m: int
-
-    def __str__(self) -> str:
-        return f"{self.n}:{self.m}"
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -152,7 +137,7 @@ class Pattern:
                 raise TypeError(f"a pattern in words takes no other argument; write them in the text {n!r}")
             object.__setattr__(self, "__dict__", dict(vars(_parsed(n))))
             return
-        own = _column_budget(columns)
+        own = column_budget(columns)
         rows = Budget(integer("n", n), integer("m", m))
         values = {
             "n": rows.n,
@@ -171,9 +156,9 @@ class Pattern:
 
     def _check(self) -> None:
         """Refuse numbers that are out of range, or that do not go together."""
-        _check_budget(Budget(self.n, self.m), "")
+        check_budget(Budget(self.n, self.m), "")
         if self.columns is not None:
-            _check_budget(self.columns, "the columns' ")
+            check_budget(self.columns, "the columns' ")
         if self.vector is not None:
             self._check_vector()
         if self.transposable and self.axis != -1:
@@ -192,14 +177,11 @@ class Pattern:
 
     def _check_vector(self) -> None:
         if self.transposable or self.pair or self.axis != -1:
-            raise ValueError(
-                f"a pattern V:N:M runs along the last two axes; transposable, columns, pair and axis must be "
-                f"left alone, got '{self}'"
-            )
+            words = "transposable, columns, pair and axis must be left alone"
+            raise ValueError(f"a pattern V:N:M runs along the last two axes; {words}, got '{self}'")
         if self.n != COLUMNS // 2 or self.m < COLUMNS:
-            raise ValueError(
-                f"a pattern V:N:M keeps n=2 of four columns out of m >= 4, got n={self.n}, m={self.m}"
-            )
+            numbers = f"n={self.n}, m={self.m}"
+            raise ValueError(f"a pattern V:N:M keeps n=2 of four columns out of m >= 4, got {numbers}")
 
     @classmethod
     def parse(cls, text: str | tuple[int, int] | Pattern) -> Pattern:
@@ -393,25 +375,6 @@ transposable, rows x columns, V:kept:group), optionally followed by 'pair', 'at_
         zeros = f"{share}{100 * (1 - self.density):.4g}% zeros"
         pairs = " in pairs" if self.pair else ""
         return f"Pattern('{self}', {amount} {self.n} of {self.m}{where}{pairs}, {zeros})"
-
-
-def _column_budget(columns: object) -> Budget | None:
-    if columns is None:
-        return None
-    if not isinstance(columns, (tuple, list)) or len(columns) != 2:
-        raise TypeError(f"columns must be a pair (n, m) of integers or None, got {columns!r}")
-    return Budget(integer("the columns' n", columns[0]), integer("the columns' m", columns[1]))
-
-
-def _check_budget(budget: Budget, whose: str) -> None:
-    n, m = budget
-    if not 1 <= m <= LARGEST_M:
-        raise ValueError(f"{whose}m must be between 1 and {LARGEST_M} (the group length), got m={m}")
-    if not 1 <= n <= m:
-        swapped = f"; to keep {m} of {n}, write n={m}, m={n}" if n > 1 else ""
-        raise ValueError(
-            f"{whose}n must be between 1 and m={m} (the number of entries kept), got n={n}{swapped}"
-        )
 
 
 @functools.lru_cache(maxsize=512)

@@ -14,7 +14,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .pattern import Budget, Pattern
+from .amounts import Budget
+from .pattern import Pattern
 from .types import Bounds
 
 _TOGETHER = 16

@@ -10,9 +10,10 @@ import numpy as np
 
 from .. import checks
 from .._ext.columns import choose_columns
+from ..amounts import COLUMNS
 from ..errors import BackendFailedError
 from ..layout import Block
-from ..pattern import COLUMNS, Pattern
+from ..pattern import Pattern
 from ..rounding import upper_sum
 from .base import Backend, Report
 

@@ -11,9 +11,10 @@ from typing import Any, Unpack
 import numpy as np
 
 from .. import checks
+from ..amounts import Budget
 from ..arrays import check_shape
 from ..frameworks import framework_of, to_numpy
-from ..pattern import Budget, Pattern
+from ..pattern import Pattern
 from ..rounding import relative_gap
 from ..solve import solve
 from ..tiling import tiling_of

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..pattern import COLUMNS
+from ..amounts import COLUMNS
 from ..types import BoolArray, Float64Array
 
 _EVERY = 16

@@ -9,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import pairs
+from ..amounts import COLUMNS
 from ..arrays import boolean_array, check_shape, kept_array
 from ..large_tiles import LargeTiles
 from ..layout.host import cut_tiles, tile_numbers
-from ..pattern import COLUMNS, Pattern
+from ..pattern import Pattern
 from ..tiling import Region, Tiling, tiling_of
 from ..types import BoolArray, Bounds
 

@@ -100,7 +100,7 @@ def choosing(command: Command) -> Command:
         click.option(
             "--pattern",
             metavar="PATTERN",
-            help="'2:4' keeps 2 of 4; '4:8-T' in rows and columns; may be followed by "
+            help="'2:4' keeps 2 of 4; '4:8-T' in rows and columns; '64:2:8' is V:N:M; may be followed by "
             "at_most, pad or dense, axis=K, as in '4:8-T pad'.",
         ),
     ):

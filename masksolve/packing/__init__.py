@@ -16,11 +16,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..amounts import COLUMNS, Budget
 from ..arrays import boolean_array, check_shape
 from ..certificate import verify
 from ..errors import PatternViolationError
 from ..frameworks import to_numpy
-from ..pattern import COLUMNS, Budget, Pattern
+from ..pattern import Pattern
 from ..tiling import Tiling, tiling_of
 from ..types import BoolArray
 from .columns import gather, scatter, used_columns

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..pattern import COLUMNS
+from ..amounts import COLUMNS
 from ..types import BoolArray
 
 AnyArray = npt.NDArray[Any]
