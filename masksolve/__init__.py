@@ -41,7 +41,7 @@ from .formulation import Formulation, formulation
 from .installation import show_config
 from .packing import Packed, pack, unpack
 from .pattern import Pattern
-from .pruning import permutation, reconstruction, saliency
+from .pruning import permutation, reconstruction, saliency, unbiased
 from .result import MaskResult, SolveInterrupted, Status, TileSums
 from .solve import solve
 from .types import Prices
@@ -86,6 +86,7 @@ __all__ = [
     "saliency",
     "show_config",
     "solve",
+    "unbiased",
     "unpack",
     "verify",
 ]

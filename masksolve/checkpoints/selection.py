@@ -136,19 +136,8 @@ def _lay(entry: Entry, pattern: Pattern, axes: Axes | None, config: Mapping[str,
         if pattern.vector is not None:
             return "stored (inputs, outputs), whose transpose V:N:M would prune"
         pattern = replace(pattern, axis=-2)
-    misfit = _misfit(pattern, tuple(entry.shape[axis] for axis in order))
-    return Treatment(pattern, order) if misfit is None else misfit
-
-
-def _misfit(pattern: Pattern, shape: tuple[int, ...]) -> str | None:
-    if not -len(shape) <= pattern.axis < len(shape):
-        return f"has no axis {pattern.axis}"
-    for axis, m in pattern.tile_lengths.items():
-        if shape[axis] % m and pattern.remainder == "error":
-            return f"{shape[axis]} is not a multiple of {m}"
-        if pattern.pair and shape[axis] % 2 and pattern.remainder == "pad":
-            return f"{shape[axis]} entries are no pairs"
-    return None
+    misfit = pattern.misfit(tuple(entry.shape[axis] for axis in order))
+    return Treatment(pattern, order) if misfit is None else misfit.partition(" (shape ")[0]
 
 
 def read_recipe(recipe: Path | Mapping[str, Any]) -> tuple[Rule, ...]:
