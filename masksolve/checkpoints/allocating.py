@@ -12,7 +12,7 @@ from ..budgets.allocation import Allocation, allocated, choices_of, levels_of
 from ..budgets.knapsack import Levels
 from ..budgets.parts import Form
 from ..errors import CheckpointError, MaskSolveError
-from .entries import read, scores_of
+from .entries import read, weights_of
 from .plan import Plan, Step
 from .selection import Treatment
 from .work import matrices, parts
@@ -33,7 +33,7 @@ def allocate_plan(
     pattern = plan.selection.pattern
     assert pattern is not None
     chosen = choices_of(pattern, choices)
-    how = {**plan.how, "workers": workers}
+    how = {**plan.how, "workers": workers, "score": "magnitude"}
     steps = [(step, step.treatment) for step in plan.steps if isinstance(step.treatment, Treatment)]
     total, done = sum(step.entry.nbytes for step, _ in steps), 0
     found: dict[str, Levels] = {}
@@ -77,9 +77,9 @@ def _levels(
     for first, count, shape, order, pattern in parts(entry, treatment):
         assert pattern is not None
         bits = matrices(read(path, entry, first, count), entry, shape, order)
-        scores = scores_of(bits.byteswap() if entry.swapped else bits, entry.dtype)
+        weights = weights_of(bits.byteswap() if entry.swapped else bits, entry.dtype)
         try:
-            found.append(levels_of(scores, pattern, choices, how))
+            found.append(levels_of(weights, pattern, choices, how))
         except (ValueError, TypeError, MaskSolveError) as error:
             raise ValueError(f"tensor '{entry.name}': {error}") from error
     return Levels(*(np.sum(column, axis=0) for column in zip(*found, strict=True)))

@@ -143,7 +143,9 @@ class _Groups:
     def __init__(self, space: Space, pattern: Pattern) -> None:
         self.space, self.pattern, self.shape = space, pattern, tuple(space.like.shape)
         if pattern.is_plane or pattern.pair:
-            raise ValueError(f"pattern must be one-directional, without pairs and V, got '{pattern}'")
+            raise ValueError(
+                f"pattern must be one-directional, got '{pattern}'" + (" of pairs" if pattern.pair else "")
+            )
         axes = len(self.shape)
         if not -axes <= pattern.axis < axes:
             raise ValueError(

@@ -114,7 +114,7 @@ def passes_of(
         return None
     pruned = None if gradients is None else ms.Pattern.parse(gradients)
     if pruned is not None and (pruned.is_plane or pruned.pair):
-        raise ValueError(f"gradients must be a one-directional pattern, without pairs and V, got '{pruned}'")
+        raise ValueError(f"gradients must be a one-directional pattern, got '{pruned}'")
     if _call_of(chosen.layer) is None or chosen.parameter != "weight":
         raise ValueError(
             f"backward= and gradients= know Linear, Conv1d, Conv2d, Conv3d and GPT-2's Conv1D, but "
