@@ -72,6 +72,7 @@ setup(
         extension("scan", "scan_run.cpp"),
         extension("greedy"),
         extension("tile_values"),
+        extension("columns"),
         extension("floating_point"),
         extension("counting", "power_sum.cpp", flags=("-ffp-contract=fast",)),  # integers: nothing is rounded
     ],

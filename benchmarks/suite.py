@@ -120,6 +120,25 @@ def gap(result: Any, optimum: Any) -> float:
     return float((optimum.bound - result.objective) / optimum.bound)
 
 
+class Columns:
+    """V:N:M: columns for all rows of a tile, by width and number of rows."""
+
+    params = (["64:2:8", "128:2:8", "64:2:16", "128:2:16", "64:2:32"],)
+    param_names = ("pattern",)
+
+    def setup(self, pattern: str) -> None:
+        self.scores = instances.scores("gaussian", (1024, 2048))
+
+    def time_solve(self, pattern: str) -> None:
+        ms.solve(self.scores, pattern)
+
+    def track_retained(self, pattern: str) -> float:
+        """Share of the sum of scores that the mask keeps."""
+        return ms.solve(self.scores, pattern).retained(self.scores)
+
+    track_retained.unit = "share"
+
+
 class LeastSquares:
     """Ways to fit the kept weights of a layer, and how far above the least their error is."""
 

@@ -7,8 +7,9 @@ The way of the data, one file an arrow::
                            (the only validation of arrays)
     solve.py reads as this line from top to bottom; certifying.py checks and proves what a backend answers.
 
-Around the line: frameworks/ (arrays of other libraries), pruning/ (what scores and repaired weights come
-from), checkpoints/ (files), packing/, diversity/ and hardware.py (analysis), adapters/ (torch and JAX), cli/.
+Around the line: frameworks/ (arrays of other libraries), budgets/ (which part keeps how many), pruning/ (what
+scores and repaired weights come from), checkpoints/ (files), packing/, diversity/ and hardware.py (analysis),
+adapters/ (torch and JAX), cli/.
 """
 
 from importlib.util import find_spec
@@ -22,6 +23,7 @@ if find_spec("masksolve._ext.exact") is None:  # Python was started in a clone, 
 from . import checkpoints, diversity, hardware, plot
 from ._version import __version__
 from .backends import backends
+from .budgets import Allocation, DenseTiles, Levels, allocate, dense_tiles
 from .certificate import Certificate, Verification, Violation, verify
 from .certificate import recompute as recompute_certificate
 from .errors import (
@@ -45,13 +47,16 @@ from .solve import solve
 from .types import Prices
 
 __all__ = [
+    "Allocation",
     "BackendFailedError",
     "BackendRefusedError",
     "BackendUnavailableError",
     "Certificate",
     "CheckpointError",
+    "DenseTiles",
     "Formulation",
     "InfeasibleError",
+    "Levels",
     "MaskResult",
     "MaskSolveError",
     "Packed",
@@ -66,8 +71,10 @@ __all__ = [
     "Verification",
     "Violation",
     "__version__",
+    "allocate",
     "backends",
     "checkpoints",
+    "dense_tiles",
     "diversity",
     "formulation",
     "hardware",

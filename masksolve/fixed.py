@@ -22,6 +22,8 @@ def fill(block: Block, first: int, last: int) -> Report:
     where the line before ended. So the lines of the other side keep equally many, to within one, which is
     exactly n in a whole tile and never more than they may.
     """
+    if isinstance(block, HostBlock) and block.tiling.pattern.vector is not None:
+        return _leftmost(block, first, last)
     if isinstance(block, HostBlock):
         objective, bound = fill_circulant(block, first, last)  # its prices are 0 as the layout made them
         return Report(objective, bound, {"unreached": last - first}, open=last - first)
@@ -40,3 +42,20 @@ def fill(block: Block, first: int, last: int) -> Report:
     block.record(first, last, proofs.objective, proofs.bound)
     objective, bound = math.fsum(proofs.objective.tolist()), upper_sum(proofs.bound.tolist())
     return Report(objective, bound, {"unreached": last - first}, open=last - first)
+
+
+def _leftmost(block: HostBlock, first: int, last: int) -> Report:
+    """Keep the leftmost columns of V:N:M tiles; no row can keep more than its largest entries."""
+    scores = block.chunk(first, last).scores
+    (least, most), width = block.row_bounds, scores.shape[2]
+    mask = np.broadcast_to(np.arange(width) < most, scores.shape)
+    largest = np.sort(scores, axis=2)[:, :, max(width - most, 0) :]
+    if not least:
+        largest = np.maximum(largest, 0.0)
+    objective = np.where(mask, scores, 0.0).sum(axis=(1, 2))
+    allowance = 2.0**-52 * math.prod(scores.shape[1:]) * np.abs(largest).sum(axis=(1, 2))
+    bound = np.maximum(largest.sum(axis=(1, 2)) + allowance, objective)
+    block.write(first, last, mask, None)
+    block.record(first, last, objective, bound)
+    sums = math.fsum(objective.tolist()), upper_sum(bound.tolist())
+    return Report(*sums, {"unreached": last - first}, open=last - first)

@@ -322,6 +322,8 @@ def formulation(
             f"pattern must not be one of pairs, which are no flow network, got '{problem.asked.pattern}'; "
             f"formulate '{problem.pattern}' on sums of pairs"
         )
+    if problem.pattern.vector is not None:
+        raise ValueError(f"pattern must be a flow network, which V:N:M is not, got '{problem.pattern}'")
     values = worth(np.array(problem.scores, dtype=np.float64), problem.score)
     line, least, most = _lines(problem.tiling)
     kept = np.zeros(values.shape, np.bool_) if problem.keep is None else problem.keep.copy()

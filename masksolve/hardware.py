@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from .amounts import COLUMNS
 from .packing import Compressed
 from .packing.metadata import Metadata, metadata, positions
 from .pattern import Pattern
@@ -89,7 +90,7 @@ def cost(pattern: Pattern | str) -> Multiplexer:
     pattern : Pattern or str
         Transposable or not: the multiplexer is the same, a transposable mask only lets the
         same one serve W and its transpose. In pairs, entries slide two places at a time, so 4:8 in pairs
-        costs what 2:4 does.
+        costs what 2:4 does, and so does V:N:M, whose four columns are gathered beforehand.
 
     Returns
     -------
@@ -108,6 +109,8 @@ def cost(pattern: Pattern | str) -> Multiplexer:
             f"pattern must have one n:m, since rows and columns of '{pattern}' feed multiplexers of "
             f"their own; ask for '{pattern.n}:{pattern.m}' and '{pattern.columns}'"
         )
+    if pattern.vector is not None:  # its columns are gathered beforehand
+        pattern = Pattern(pattern.n, COLUMNS)
     return multiplexer((pattern.m - pattern.n) // (2 if pattern.pair else 1) + 1)
 
 

@@ -6,15 +6,15 @@ import functools
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal, NamedTuple, overload
+from typing import Literal, overload
 
+from .amounts import COLUMNS, LARGEST_VECTOR, Budget, check_budget, column_budget
 from .checks import boolean, choice, integer
 from .wording import LIKE, guess, read
 
 Constraint = Literal["exact", "at_most"]
 Remainder = Literal["error", "pad", "dense"]
 
-LARGEST_M = 64
 LARGEST_AXES = 61
 """NumPy's 64 axes, less those that cutting into tiles adds."""
 
@@ -23,16 +23,6 @@ _ROUNDING = 1e-9
 
 _CONSTRAINTS = ("exact", "at_most")
 _REMAINDERS = ("error", "pad", "dense")
-
-
-class Budget(NamedTuple):
-    """``n`` of every ``m`` consecutive entries along an axis are kept."""
-
-    n: int
-    m: int
-
-    def __str__(self) -> str:
-        return f"{self.n}:{self.m}"
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -69,6 +59,11 @@ class Pattern:
         are both kept or both dropped. ``n`` and ``m`` still count entries and must be even. Under a
         transposable pattern that makes blocks of 2 by 2 entries, since the transpose wants pairs as well.
 
+    vector : int or None
+        V of the pattern V:N:M (VENOM, Castro et al. 2023, arXiv:2310.02065): the last two axes are cut into
+        tiles of V rows and m columns; the rows of a tile all use the same four of its columns, and each
+        keeps ``n`` = 2 of these four, so that 2:4 hardware runs it with the columns gathered.
+
     Raises
     ------
     TypeError
@@ -91,6 +86,8 @@ class Pattern:
     Pattern('2:4 x 4:8', keep 2 of 4 in rows and 4 of 8 in columns, 50% zeros)
     >>> Pattern("4:8 pair")
     Pattern('4:8 pair', keep 4 of 8 in pairs, 50% zeros)
+    >>> Pattern("64:2:8") == Pattern(2, 8, vector=64)
+    True
     """
 
     n: int
@@ -101,6 +98,7 @@ class Pattern:
     remainder: Remainder = "error"
     columns: Budget | None = None
     pair: bool = False
+    vector: int | None = None
 
     @overload
     def __init__(self, n: str, /) -> None: ...
@@ -117,6 +115,7 @@ class Pattern:
         remainder: Remainder = "error",
         columns: tuple[int, int] | None = None,
         pair: bool = False,
+        vector: int | None = None,
     ) -> None: ...
 
     def __init__(
@@ -130,14 +129,15 @@ class Pattern:
         remainder: Remainder = "error",
         columns: tuple[int, int] | None = None,
         pair: bool = False,
+        vector: int | None = None,
     ) -> None:
         if isinstance(n, str):
-            others = (m, transposable, constraint, axis, remainder, columns, pair)
-            if others != (None, False, "exact", -1, "error", None, False):
+            others = (m, transposable, constraint, axis, remainder, columns, pair, vector)
+            if others != (None, False, "exact", -1, "error", None, False, None):
                 raise TypeError(f"a pattern in words takes no other argument; write them in the text {n!r}")
             object.__setattr__(self, "__dict__", dict(vars(_parsed(n))))
             return
-        own = _column_budget(columns)
+        own = column_budget(columns)
         rows = Budget(integer("n", n), integer("m", m))
         values = {
             "n": rows.n,
@@ -148,6 +148,7 @@ class Pattern:
             "remainder": choice("remainder", remainder, _REMAINDERS),
             "columns": None if own == rows else own,
             "pair": boolean("pair", pair),
+            "vector": None if vector is None else integer("vector", vector, least=1, most=LARGEST_VECTOR),
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
@@ -155,9 +156,11 @@ class Pattern:
 
     def _check(self) -> None:
         """Refuse numbers that are out of range, or that do not go together."""
-        _check_budget(Budget(self.n, self.m), "")
+        check_budget(Budget(self.n, self.m), "")
         if self.columns is not None:
-            _check_budget(self.columns, "the columns' ")
+            check_budget(self.columns, "the columns' ")
+        if self.vector is not None:
+            self._check_vector()
         if self.transposable and self.axis != -1:
             raise ValueError(
                 f"axis belongs to one-directional patterns; a transposable pattern works on the last "
@@ -172,6 +175,14 @@ class Pattern:
         if self.pair and any(number % 2 for budget in budgets for number in budget):
             raise ValueError(f"n and m must be even for pairs, got {' x '.join(map(str, budgets))}")
 
+    def _check_vector(self) -> None:
+        if self.transposable or self.pair or self.axis != -1:
+            words = "transposable, columns, pair and axis must be left alone"
+            raise ValueError(f"a pattern V:N:M runs along the last two axes; {words}, got '{self}'")
+        if self.n != COLUMNS // 2 or self.m < COLUMNS:
+            numbers = f"n={self.n}, m={self.m}"
+            raise ValueError(f"a pattern V:N:M keeps n=2 of four columns out of m >= 4, got {numbers}")
+
     @classmethod
     def parse(cls, text: str | tuple[int, int] | Pattern) -> Pattern:
         """Read a pattern from text; a Pattern is returned as it is.
@@ -179,9 +190,9 @@ class Pattern:
         Parameters
         ----------
         text : str, pair of int, or Pattern
-            ``"n:m"``, ``"n:m-T"`` or ``"n:m x n:m"`` (rows x columns), optionally followed by the words
-            ``pair``, ``at_most``, ``pad`` or ``dense``, and ``axis=K``, separated by single spaces; or
-            ``(n, m)``.
+            ``"n:m"``, ``"n:m-T"``, ``"n:m x n:m"`` (rows x columns) or ``"V:2:m"``, optionally followed by
+            the words ``pair``, ``at_most``, ``pad`` or ``dense``, and ``axis=K``, separated by single
+            spaces; or ``(n, m)``.
 
         Raises
         ------
@@ -195,9 +206,9 @@ class Pattern:
         >>> Pattern.parse("4:8t")
         Traceback (most recent call last):
             ...
-        ValueError: pattern must look like '2:4', '4:8-T' or '2:4 x 4:8' (kept:group, -T for transposable, \
-rows x columns), optionally followed by 'pair', 'at_most', 'pad' or 'dense', 'axis=K'; got '4:8t'; did \
-you mean '4:8-T'?
+        ValueError: pattern must look like '2:4', '4:8-T', '2:4 x 4:8' or '64:2:8' (kept:group, -T for \
+transposable, rows x columns, V:kept:group), optionally followed by 'pair', 'at_most', 'pad' or 'dense', \
+'axis=K'; got '4:8t'; did you mean '4:8-T'?
         """
         if isinstance(text, Pattern):
             return text
@@ -211,8 +222,19 @@ you mean '4:8-T'?
 
     @property
     def axes(self) -> tuple[int, ...]:
-        """Axes along which groups run."""
-        return (-2, -1) if self.transposable else (self.axis,)
+        """Axes along which tiles extend."""
+        return tuple(self.tile_lengths)
+
+    @property
+    def is_plane(self) -> bool:
+        """Whether tiles have rows and columns, on the last two axes; others are groups on one axis."""
+        return self.transposable or self.vector is not None
+
+    @property
+    def tile_lengths(self) -> dict[int, int]:
+        """Entries of a whole tile along each axis on which it extends."""
+        height, width = self.tile_shape
+        return {-2: height, -1: width} if self.is_plane else {self.axis: width}
 
     @property
     def budgets(self) -> dict[int, Budget]:
@@ -229,14 +251,16 @@ you mean '4:8-T'?
     @property
     def tile_shape(self) -> tuple[int, int]:
         """Rows and columns of a whole tile; a group along any axis is a tile of one row."""
-        return (self.budgets[-2].m if self.transposable else 1), self.m
+        return (self.budgets[-2].m if self.transposable else self.vector or 1), self.m
 
     @property
     def lines(self) -> tuple[int, int]:
         """Row prices and column prices of a whole tile; groups have one price and no columns'.
 
-        Two lines whose entries are pairs share a price.
+        Two lines whose entries are pairs share a price. Which columns V:N:M uses is proven without prices.
         """
+        if self.vector is not None:
+            return 0, 0
         height, width = self.tile_shape
         unit = 2 if self.pair else 1
         return (height // unit, width // unit) if self.transposable else (1, 0)
@@ -274,6 +298,8 @@ you mean '4:8-T'?
         >>> str(Pattern("2:4 x 4:8").relaxed(0.6)), str(Pattern("2:4 at_most").relaxed(0.0))
         ('3:4 x 6:8', '2:4 at_most')
         """
+        if self.vector is not None:
+            raise ValueError(f"pattern must have an n that can grow, got '{self}'")
         lengths = [m for _, m in self.budgets.values()]
         steps = lengths if self.constraint == "at_most" else [math.gcd(*lengths)] * len(lengths)
         unit = 2 if self.pair else 1
@@ -302,7 +328,7 @@ you mean '4:8-T'?
         'has 6 entries along axis -1, which m=4 does not divide (shape (8, 6))'
         >>> Pattern.parse("2:4 pad").misfit((8, 6))
         """
-        least = 2 if self.transposable else 1
+        least = 2 if self.is_plane else 1
         if not least <= len(shape) <= LARGEST_AXES:
             return f"must have {least} to {LARGEST_AXES} axes for pattern '{self}', got shape {shape}"
         if not -len(shape) <= self.axis < len(shape):
@@ -312,10 +338,11 @@ you mean '4:8-T'?
             return f"has {shape[odd[0]]} entries along axis {odd[0]}, which are no pairs (shape {shape})"
         if self.remainder != "error":
             return None
-        for axis, (_, m) in self.budgets.items():
-            if shape[axis] % m:
+        for axis, length in self.tile_lengths.items():
+            if shape[axis] % length:
+                name = "m" if axis in self.budgets else "V"
                 return (
-                    f"has {shape[axis]} entries along axis {axis}, which m={m} does not divide "
+                    f"has {shape[axis]} entries along axis {axis}, which {name}={length} does not divide "
                     f"(shape {shape}); choose remainder='pad' or remainder='dense' in the pattern"
                 )
         return None
@@ -327,7 +354,7 @@ you mean '4:8-T'?
 
     def __str__(self) -> str:
         across = f" x {self.columns}" if self.columns else "-T" if self.transposable else ""
-        words = [f"{self.n}:{self.m}{across}"]
+        words = [f"{'' if self.vector is None else f'{self.vector}:'}{self.n}:{self.m}{across}"]
         if self.pair:
             words.append("pair")
         if self.constraint != "exact":
@@ -343,28 +370,11 @@ you mean '4:8-T'?
         where = " in rows and columns" if self.transposable else ""
         if self.columns is not None:
             where = f" in rows and {self.columns.n} of {self.columns.m} in columns"
+        if self.vector is not None:
+            where = f", in the same {COLUMNS} columns for {self.vector} rows"
         zeros = f"{share}{100 * (1 - self.density):.4g}% zeros"
         pairs = " in pairs" if self.pair else ""
         return f"Pattern('{self}', {amount} {self.n} of {self.m}{where}{pairs}, {zeros})"
-
-
-def _column_budget(columns: object) -> Budget | None:
-    if columns is None:
-        return None
-    if not isinstance(columns, (tuple, list)) or len(columns) != 2:
-        raise TypeError(f"columns must be a pair (n, m) of integers or None, got {columns!r}")
-    return Budget(integer("the columns' n", columns[0]), integer("the columns' m", columns[1]))
-
-
-def _check_budget(budget: Budget, whose: str) -> None:
-    n, m = budget
-    if not 1 <= m <= LARGEST_M:
-        raise ValueError(f"{whose}m must be between 1 and {LARGEST_M} (the group length), got m={m}")
-    if not 1 <= n <= m:
-        swapped = f"; to keep {m} of {n}, write n={m}, m={n}" if n > 1 else ""
-        raise ValueError(
-            f"{whose}n must be between 1 and m={m} (the number of entries kept), got n={n}{swapped}"
-        )
 
 
 @functools.lru_cache(maxsize=512)

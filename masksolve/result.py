@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from .frameworks import to_numpy
 from .pattern import Pattern
+from .rounding import relative_gap
 from .types import Prices, Score
 
 _AT_ONCE = 1 << 20
@@ -23,7 +24,7 @@ _AT_ONCE = 1 << 20
 class Status(enum.Enum):
     """How a solve ended. Each member's ``value`` says what it means and what to do about it."""
 
-    OPTIMAL = "optimal: in every tile, the dual prices prove that no mask keeps more"
+    OPTIMAL = "optimal: in every tile, the bound proves that no mask keeps more"
     FEASIBLE = (
         "feasible: the mask follows the pattern, but some tile's optimality is not proven (stats: open, "
         "worst_tile); use backend='exact' for a certified optimum"
@@ -91,7 +92,7 @@ class MaskResult:
     >>> weights = np.random.default_rng(0).standard_normal((64, 64))
     >>> result = ms.solve(weights, "4:8-T", score="magnitude")
     >>> print(result)  # doctest: +ELLIPSIS
-    OPTIMAL: in every tile, the dual prices prove that no mask keeps more
+    OPTIMAL: in every tile, the bound proves that no mask keeps more
       pattern   4:8-T, keep 4 of 8 in rows and columns, 50% zeros
       kept      ..., and no mask keeps more than ... (gap ...)
       mask      64 x 64, 64 tiles, of which 0 are not proven optimal
@@ -114,11 +115,7 @@ class MaskResult:
     @property
     def gap(self) -> float:
         """Relative gap ``(bound - objective) / abs(bound)``; 0 is a perfect proof."""
-        if self.bound == math.inf:
-            return math.inf
-        if self.bound == self.objective:
-            return 0.0
-        return (self.bound - self.objective) / abs(self.bound) if self.bound else math.inf
+        return relative_gap(self.objective, self.bound)
 
     @property
     def density(self) -> float:

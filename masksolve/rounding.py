@@ -6,6 +6,15 @@ import math
 from collections.abc import Iterable
 
 
+def relative_gap(objective: float, bound: float) -> float:
+    """``(bound - objective) / abs(bound)``; 0 is a perfect proof, inf none at all."""
+    if bound == math.inf:
+        return math.inf
+    if bound == objective:
+        return 0.0
+    return (bound - objective) / abs(bound) if bound else math.inf
+
+
 def upper_sum(values: Iterable[float]) -> float:
     """Sum, rounded upwards: the smallest float that is not below the exact sum.
 

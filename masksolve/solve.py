@@ -156,7 +156,8 @@ def solve(
             raise TypeError(f"{name} must be True, False or None, got {value!r}")
     framework = framework_of(scores)
     away = framework is not None and not framework.on_host(scores)
-    kind, reason = choose(backend, away=away, scores=scores)
+    pattern = Pattern.parse(pattern)
+    kind, reason = choose(backend, away=away, scores=scores, pattern=pattern)
     there = framework if kind.in_namespace else None
     problem = MaskProblem.of(scores, pattern, keep, drop, score=score, framework=there)
     engine = configure(kind, options, problem.pattern, forced=problem.forced)

@@ -1,10 +1,10 @@
 """Geometry: a pattern laid on a shape, without any array.
 
 An array is cut into *tiles*: for transposable patterns m by m, or, where columns have a budget of their own,
-as many rows as its m says; for one-directional ones 1 by m (a group along the pattern's axis). Tiles of one
-shape form a *region*: all whole tiles and, under ``remainder="pad"``, up to three more regions of tiles that
-the edges cut short. What ``remainder="dense"`` keeps whole belongs to no tile and is called a *tail*.
-Everybody who needs a tile, a bound or a tail asks here, so that there is one answer.
+as many rows as its m says; for V:N:M V by m; for all others 1 by m (a group along the pattern's axis). Tiles
+of one shape form a *region*: all whole tiles and, under ``remainder="pad"``, up to three more regions of
+tiles that the edges cut short. What ``remainder="dense"`` keeps whole belongs to no tile and is called a
+*tail*. Everybody who needs a tile, a bound or a tail asks here, so that there is one answer.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from .pattern import Budget, Pattern
+from .amounts import Budget
+from .pattern import Pattern
 from .types import Bounds
 
 _TOGETHER = 16
@@ -61,6 +62,16 @@ class Region(NamedTuple):
         """Rows and columns of a tile."""
         return self.down.length, self.across.length
 
+    @property
+    def capacity(self) -> int:
+        """The most entries that a tile may keep.
+
+        r rows with at most a entries each and c columns with at most b keep at most min(r a, c b) and, as
+        a <= c and b <= r, some mask keeps as many (Gale and Ryser's theorem, for equal lines).
+        """
+        height, width = self.tile_shape
+        return min(height * self.row_bounds[1], width * self.column_bounds[1])
+
 
 @dataclass(frozen=True)
 class Tiling:
@@ -88,6 +99,15 @@ class Tiling:
         """Number of tiles."""
         return math.prod(self.grid)
 
+    @functools.cached_property
+    def capacity(self) -> int:
+        """The most entries that a mask may keep; what ``remainder="dense"`` keeps whole counts."""
+        dropped = sum(
+            (math.prod(region.tile_shape) - region.capacity) * math.prod(self.region_grid(region))
+            for region in self.regions
+        )
+        return math.prod(self.shape) - dropped
+
     @property
     def lines(self) -> tuple[int, int]:
         """Row prices and column prices of a whole tile; groups have one price and no columns'."""
@@ -99,7 +119,7 @@ class Tiling:
 
     def grouped(self, xp: Any, array: Any) -> Any:
         """View with the grouped axis last and at least two axes: (..., R, C) or (..., 1, L)."""
-        if self.pattern.transposable:
+        if self.pattern.is_plane:
             return array
         if not self._along_last:
             array = xp.moveaxis(array, self.pattern.axis, -1)
@@ -107,7 +127,7 @@ class Tiling:
 
     def ungrouped(self, xp: Any, array: Any) -> Any:
         """Undo `grouped`."""
-        if self.pattern.transposable:
+        if self.pattern.is_plane:
             return array
         array = array[..., 0, :]
         return array if self._along_last else xp.moveaxis(array, -1, self.pattern.axis)
@@ -131,7 +151,7 @@ class Tiling:
         long enough to fill a vector register, or else the longest: tiles along it are solved together.
         """
         axes = list(range(len(self.grid)))
-        if not self.pattern.transposable:
+        if not self.pattern.is_plane:
             *others, row, groups = axes
             place = self.pattern.axis % (len(self.grid) - 1)
             axes = [row, *others[:place], groups, *others[place:]]
@@ -153,7 +173,7 @@ def tiling_of(pattern: Pattern, shape: tuple[int, ...]) -> Tiling:
     reason = pattern.misfit(shape)
     if reason is not None:
         raise ValueError(f"pattern '{pattern}' cannot be laid on shape {shape}: it {reason}")
-    if pattern.transposable:
+    if pattern.is_plane:
         lead, height, width = shape[:-2], shape[-2], shape[-1]
     else:
         axis = pattern.axis % len(shape)
@@ -179,6 +199,8 @@ def _region(pattern: Pattern, down: Segment, across: Segment) -> Region:
     columns, rows = (0, 1), Budget(pattern.n, pattern.m)
     if pattern.transposable:
         columns = _group_bounds(pattern, pattern.budgets[-2], down.length)
+    elif pattern.vector is not None:
+        columns = (0, down.length)
     return Region(down, across, _group_bounds(pattern, rows, across.length), columns)
 
 

@@ -25,6 +25,7 @@ BackendName = Literal[
     "exact",
     "greedy",
     "cover",
+    "columns",
     "enumerate",
     "batched",
     "triton",
@@ -50,6 +51,7 @@ class BackendOptions(TypedDict, total=False):
     swaps: bool
     method: Literal["lp", "milp", "flow", "cp_sat"]
     batch: int
+    most: int
 
 
 class Prices(NamedTuple):

@@ -8,16 +8,16 @@ from typing import Any
 
 _WORDS = ("pair", "at_most", "pad", "dense")
 _GRAMMAR = re.compile(
-    r"(?P<n>\d{1,3}):(?P<m>\d{1,3})"
+    r"((?P<vector>\d{1,4}):)?(?P<n>\d{1,3}):(?P<m>\d{1,3})"
     r"(?P<transposable>-T| x (?P<column_n>\d{1,3}):(?P<column_m>\d{1,3}))?(?P<words>( \S+)*)"
 )
 LIKE = (
-    "pattern must look like '2:4', '4:8-T' or '2:4 x 4:8' (kept:group, -T for transposable, rows x columns), "
-    "optionally followed by 'pair', 'at_most', 'pad' or 'dense', 'axis=K'"
+    "pattern must look like '2:4', '4:8-T', '2:4 x 4:8' or '64:2:8' (kept:group, -T for transposable, rows x "
+    "columns, V:kept:group), optionally followed by 'pair', 'at_most', 'pad' or 'dense', 'axis=K'"
 )
 _SEPARATED = r"\s*(?::|/|-|x|of)\s*"
 _NEARLY = re.compile(
-    rf"(?P<n>\d{{1,3}}){_SEPARATED}(?P<m>\d{{1,3}})"
+    rf"(?:(?P<vector>\d{{1,4}})\s*:\s*(?=\d{{1,3}}\s*:))?(?P<n>\d{{1,3}}){_SEPARATED}(?P<m>\d{{1,3}})"
     rf"(?:\s*(?:x|\*|by|,)\s*(?P<column_n>\d{{1,3}}){_SEPARATED}(?P<column_m>\d{{1,3}}))?"
     r"[\s_-]*(?P<rest>.*)",
     re.DOTALL,
@@ -44,6 +44,8 @@ def read(text: str) -> dict[str, Any] | None:
             return None
     if match["column_n"] is not None:
         options["columns"] = int(match["column_n"]), int(match["column_m"])
+    if match["vector"] is not None:
+        options["vector"] = int(match["vector"])
     return {
         "n": int(match["n"]),
         "m": int(match["m"]),
@@ -58,6 +60,8 @@ def guess(text: str) -> str:
     if match is None:
         return ""
     meant = _ordered(match["n"], match["m"])
+    if match["vector"] is not None:
+        meant = f"{int(match['vector'])}:{meant}"
     words = re.split(r"[\s,]+", match["rest"].replace("at most", "at_most"))
     if match["column_n"] is not None:
         meant += f" x {_ordered(match['column_n'], match['column_m'])}"

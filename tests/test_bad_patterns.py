@@ -46,7 +46,7 @@ PATTERNS: dict[str, Case] = {
         f"text-{text!r}": (
             solve(TILE, text),
             ValueError,
-            r"pattern must look like '2:4', '4:8-T' or '2:4 x 4:8'.*; got ['\"]",
+            r"pattern must look like '2:4', '4:8-T', '2:4 x 4:8' or '64:2:8'.*; got ['\"]",
         )
         for text in [
             "",
@@ -55,7 +55,7 @@ PATTERNS: dict[str, Case] = {
             "2:",
             ":4",
             "a:b",
-            "2:4:8",
+            "2:4:8:2",
             "-2:4",
             "+2:4",
             "2.0:4",

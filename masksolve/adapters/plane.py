@@ -142,7 +142,7 @@ def whole_tiles(
     sides = {-2: plane.rows, -1: plane.columns}
     grouped = {  # axis to the length of a group
         each % len(shape): m
-        for axis, (_, m) in pattern.budgets.items()
+        for axis, m in pattern.tile_lengths.items()
         for each in cast(tuple[int, ...], sides[axis])
     }
     alone = all(len(cast(tuple[int, ...], side)) == 1 for side in sides.values())

@@ -23,6 +23,7 @@ _BUILT_IN = {
     "exact": "masksolve.backends.exact:Exact",
     "greedy": "masksolve.backends.greedy:Greedy",
     "cover": "masksolve.backends.cover:Cover",
+    "columns": "masksolve.backends.columns:Columns",
     "enumerate": "masksolve.backends.enumeration:Enumerate",
     "batched": "masksolve.backends.batched.backend:Batched",
     "triton": "masksolve.backends.triton.backend:Triton",
@@ -32,7 +33,7 @@ _BUILT_IN = {
     "networkx": "masksolve.backends.networkx:Networkx",
 }
 
-_COMPILED = ("exact", "greedy", "cover")
+_COMPILED = ("exact", "greedy", "cover", "columns")
 """Backends whose compiled code works on blocks in place."""
 
 _ARGUMENTS = (
@@ -99,7 +100,9 @@ def names() -> list[str]:
     return [*_BUILT_IN, *sorted(plugged - set(_BUILT_IN))]
 
 
-def choose(name: str, *, away: bool, scores: Any = None) -> tuple[type[Backend], str]:
+def choose(
+    name: str, *, away: bool, scores: Any = None, pattern: Pattern | None = None
+) -> tuple[type[Backend], str]:
     """Find the class of the backend to run and say why it was chosen; an explicit name never falls back.
 
     No pattern, size or constraint makes ``auto`` favour another than ``exact``, which refuses nothing, needs
@@ -114,6 +117,8 @@ def choose(name: str, *, away: bool, scores: Any = None) -> tuple[type[Backend],
         Whether the arrays lie on an accelerator.
     scores : array
         The array itself, where it is away.
+    pattern : Pattern
+        V:N:M has a backend of its own, which copies arrays to the host.
 
     Raises
     ------
@@ -128,6 +133,8 @@ def choose(name: str, *, away: bool, scores: Any = None) -> tuple[type[Backend],
         raise TypeError(f"backend must be a name, one of {['auto', *names()]}; got {name!r}")
     if name != "auto":
         kind, reason = load(name), "asked for by name"
+    elif pattern is not None and pattern.vector is not None:
+        kind, reason = _built_in("columns"), "columns is the solver of patterns V:N:M"
     elif away and _suits_triton(scores):
         kind, reason = (
             _built_in("triton"),
@@ -169,6 +176,8 @@ def configure(kind: type[Backend], options: Mapping[str, Any], pattern: Pattern,
             )
     backend = kind(**options)
     refusal = backend.refuses(pattern, forced=forced)
+    if pattern.vector is not None and kind.name != "columns":
+        refusal = f"does not choose columns, got '{pattern}'; use backend='columns'"
     if refusal is not None:
         raise BackendRefusedError(f"backend '{kind.name}' {refusal}")
     return backend

@@ -18,6 +18,7 @@ from ..problem import MaskProblem
 from ..rounding import upper_sum
 from ..types import Prices
 from .bound import feasible, prove
+from .columns import bound_columns, uses_few_columns
 from .prices import price
 from .settling import settle, tolerance_of
 
@@ -60,7 +61,8 @@ def recompute(
         As in ``MaskResult.duals``. None: prices are found for the mask by Bellman-Ford on its
         residual graph, which proves an optimal mask optimal and bounds the gap of any other. Tiles that the
         prices leave open, because their scores are of too different magnitudes for floating point, are
-        proved like that too, and in integers if need be.
+        proved like that too, and in integers if need be. V:N:M has no prices: up to m = 16 every choice of
+        columns is tried, which takes seconds for a large matrix; beyond, the bound may be loose.
     keep, drop : arrays of bool or None
         The forced choices of the solve.
     score : {"value", "magnitude", "square"}
@@ -108,12 +110,19 @@ def _checked(duals: Prices, problem: MaskProblem) -> Prices:
 
 def _recompute(block: HostBlock, first: int, last: int, pattern: Pattern) -> Certificate:
     chunk, mask = block.chunk(first, last), block.mask_of(first, last)
-    wrong = np.flatnonzero(~feasible(np, chunk, mask))
+    good = feasible(np, chunk, mask)
+    if pattern.vector is not None:
+        good = good & uses_few_columns(mask)
+    wrong = np.flatnonzero(~good)
     if len(wrong):
         raise ValueError(
             f"mask must follow '{pattern}' and the forced choices, tile {chunk.numbers[wrong[0]]} does "
             f"not; see verify()"
         )
+    if pattern.vector is not None:
+        bound = bound_columns(chunk.scores, mask, exact=chunk.row_bounds[0] > 0)
+        kept = np.where(mask, chunk.scores, 0.0).sum(axis=(1, 2)).tolist()
+        return Certificate(math.fsum(kept), upper_sum(np.maximum(bound, kept).tolist()))
     prices = price(chunk, mask) if chunk.start is None else chunk.start
     proofs = prove(np, chunk, mask, prices)
     objective, bound = proofs.objective.copy(), proofs.bound.copy()

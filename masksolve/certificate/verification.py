@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import pairs
-from ..arrays import check_shape, kept_array
+from ..amounts import COLUMNS
+from ..arrays import boolean_array, check_shape, kept_array
+from ..large_tiles import LargeTiles
 from ..layout.host import cut_tiles, tile_numbers
 from ..pattern import Pattern
 from ..tiling import Region, Tiling, tiling_of
@@ -24,7 +26,8 @@ class Violation:
 
     ``tile`` counts row-major over (batch, tile row, tile column); ``axis`` is ``"row"`` or
     ``"column"`` of a tile, or ``"group"`` for one-directional patterns (then ``tile`` is the
-    group's number and ``index`` is 0); ``count`` is the number of entries kept.
+    group's number and ``index`` is 0); ``count`` is the number of entries kept. Under V:N:M it may be
+    ``"tile"``: then ``count`` is the number of columns that the tile's rows use together.
     """
 
     tile: int
@@ -43,11 +46,14 @@ class Verification:
     pattern : Pattern
     tiles : int
         Number of tiles (groups) examined.
+    dense : int
+        Number of tiles (groups) that may be dense and were not examined.
     """
 
-    def __init__(self, tiling: Tiling, found: list[_Found]) -> None:
+    def __init__(self, tiling: Tiling, found: list[_Found], dense: int = 0) -> None:
         self.pattern = tiling.pattern
-        self.tiles = tiling.tiles
+        self.tiles = tiling.tiles - dense
+        self.dense = dense
         self._grid = tiling.grid
         self._found = found
         self.ok = not any(len(part.table) for part in found)
@@ -106,14 +112,19 @@ class Verification:
         }
 
     def __str__(self) -> str:
-        unit = "tiles" if self.pattern.transposable else "groups"
+        unit = "tiles" if self.pattern.is_plane else "groups"
         if self.ok:
-            return f"ok: {self.tiles} {unit} follow '{self.pattern}'"
+            return f"ok: {self.tiles} {unit} follow '{self.pattern}'" + (
+                f", {self.dense} may be dense" if self.dense else ""
+            )
         lines = [f"{len(self)} violations of '{self.pattern}' in {self.tiles} {unit}:"]
         for found, (least, most) in self._listed(_SHOWN):
             line = f"group {found.tile}"
             if found.axis != "group":
                 line = f"tile {found.tile}, {found.axis} {found.index}"
+            if found.axis == "tile":
+                lines.append(f"  tile {found.tile} uses {found.count} columns, expected at most {most}")
+                continue
             amount = "exactly" if least == most else "at most"
             lines.append(f"  {line} keeps {found.count}, expected {amount} {most}")
         if len(self) > _SHOWN:
@@ -147,7 +158,13 @@ class _Found(NamedTuple):
         return _Found(self.axis, (2 * least, 2 * most), self.table * np.array([1, 2, 2]))
 
 
-def verify(mask: npt.ArrayLike, pattern: Pattern | str | tuple[int, int]) -> Verification:
+def verify(
+    mask: npt.ArrayLike,
+    pattern: Pattern | str | tuple[int, int],
+    *,
+    dense: npt.ArrayLike | None = None,
+    tile: int | tuple[int, int] | None = None,
+) -> Verification:
     """Check that a mask, or pruned weights, follow a pattern, in both orientations if it is transposable.
 
     Parameters
@@ -160,6 +177,10 @@ def verify(mask: npt.ArrayLike, pattern: Pattern | str | tuple[int, int]) -> Ver
         short may keep at most n; the tail that ``remainder="dense"`` keeps whole is in no group
         and is not examined. In pairs, counts are of entries in whole pairs: a pair of which only one entry
         is kept counts as two where there are too many, and as none where there are too few.
+    dense : array of bool, shape (..., tile rows, tile columns), optional
+        Which large tiles may be dense, as in `DenseTiles.dense`; all others must follow the pattern.
+    tile : int or (int, int), optional
+        Rows and columns of a large tile; goes with ``dense``.
 
     Returns
     -------
@@ -186,15 +207,44 @@ def verify(mask: npt.ArrayLike, pattern: Pattern | str | tuple[int, int]) -> Ver
     array = kept_array("mask", mask)
     check_shape("mask", array.shape, pattern)
     whole = tiling_of(pattern, array.shape)
-    axes = ("row", "column") if pattern.transposable else ("group",)
+    axes = ("row", "column") if pattern.transposable else ("group",) if pattern.vector is None else ("row",)
+    if (dense is None) != (tile is None):
+        raise ValueError("dense and tile must be given together: which tiles may be dense, and their size")
     if not pattern.pair:
         found = [_count(array, array, whole, region, axis) for axis in axes for region in whole.regions]
+    else:
+        # A pair of which only one entry is kept takes the place of a pair and does the service of none.
+        most, least = pairs.touched(array, pattern), pairs.whole(array, pattern)
+        halved = tiling_of(pattern.of_pairs, most.shape)
+        counted = [_count(most, least, halved, region, axis) for axis in axes for region in halved.regions]
+        found = [part.in_entries() for part in counted]
+    if pattern.vector is not None:
+        found += [_count_columns(array, whole, region) for region in whole.regions]
+    if dense is None or tile is None:
         return Verification(whole, found)
-    # A pair of which only one entry is kept takes the place of a pair and does the service of none.
-    most, least = pairs.touched(array, pattern), pairs.whole(array, pattern)
-    halved = tiling_of(pattern.of_pairs, most.shape)
-    found = [_count(most, least, halved, region, axis) for axis in axes for region in halved.regions]
-    return Verification(whole, [part.in_entries() for part in found])
+    flags = _dense_tiles(whole, dense, tile).ravel()
+    found = [part._replace(table=part.table[~flags[part.table[:, 0]]]) for part in found]
+    return Verification(whole, found, int(flags.sum()))
+
+
+def _count_columns(array: BoolArray, tiling: Tiling, region: Region) -> _Found:
+    """Find the tiles whose rows use more than four columns together."""
+    used = cut_tiles(tiling, array, region).any(axis=-2).sum(axis=-1)
+    place = np.nonzero(used > COLUMNS)
+    table = np.stack([tile_numbers(tiling, region, place), np.zeros(len(place[0]), int), used[place]], axis=1)
+    return _Found("tile", (0, COLUMNS), table[np.argsort(table[:, 0], kind="stable")])
+
+
+def _dense_tiles(tiling: Tiling, dense: npt.ArrayLike, tile: int | tuple[int, int]) -> BoolArray:
+    """Tell of every tile whether it may be dense."""
+    large = LargeTiles.of("mask", tiling, tile)
+    flags = boolean_array("dense", dense)
+    if flags.shape != large.grid:
+        raise ValueError(
+            f"dense must have one entry for each tile of {large.shape} of a mask of shape {tiling.shape}, "
+            f"{large.grid}, got shape {flags.shape}"
+        )
+    return large.tiles(flags)
 
 
 def _count(most: BoolArray, least: BoolArray, tiling: Tiling, region: Region, axis: str) -> _Found:

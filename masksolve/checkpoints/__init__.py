@@ -11,6 +11,8 @@
     run.py ─► journal.py, output.py            handing out, writing down, putting in place
         │
     report.py, page.py, certificates.py, verifying.py
+
+    allocating.py                              which tensor keeps how many, for one total
 """
 
 from __future__ import annotations
@@ -20,15 +22,17 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+from ..budgets import Allocation
 from ..pattern import Pattern
 from . import run, verifying
+from .allocating import allocate_plan, recipe_text
 from .folder import open_checkpoint
 from .plan import Plan, make_plan
 from .report import Report, TensorReport
 from .run import Progress
 from .selection import Selection, read_recipe
 
-__all__ = ["Plan", "Progress", "Report", "TensorReport", "plan", "prune", "verify"]
+__all__ = ["Plan", "Progress", "Report", "TensorReport", "allocate", "plan", "prune", "recipe_text", "verify"]
 
 
 def plan(
@@ -73,6 +77,51 @@ def plan(
         config=checkpoint.config,
     )
     return make_plan(checkpoint, selection, {"backend": backend, **(options or {})})
+
+
+def allocate(
+    source: str | Path,
+    pattern: Pattern | str,
+    *,
+    sparsity: float | None = None,
+    choices: Sequence[int] | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    axes: tuple[int, int] | None = None,
+    backend: str = "auto",
+    workers: int = 1,
+    options: Mapping[str, Any] | None = None,
+    progress: verifying.Told | None = None,
+) -> Allocation:
+    """Choose how many of every m weights each tensor of a checkpoint keeps, so that most is kept in all.
+
+    The scores are the magnitudes. Tensors are read in parts of a few megabytes, and nothing is written;
+    the allocation's ``recipe()`` is one for `prune`.
+
+    Parameters
+    ----------
+    source, include, exclude, axes, backend, workers, options
+        As in `prune`.
+    pattern, sparsity, choices
+        As in `masksolve.allocate`; the sparsity is that of the tensors that are pruned.
+    progress : callable, optional
+        Called with a tensor's name, and how many bytes of how many are done.
+
+    Returns
+    -------
+    Allocation
+
+    Raises
+    ------
+    CheckpointError
+        If something cannot be read, or every tensor would be left alone.
+    ValueError
+        If the sparsity cannot be reached, or `masksolve.solve` refuses a tensor, which the message names.
+    """
+    made = plan(
+        source, pattern, include=include, exclude=exclude, axes=axes, backend=backend, options=options
+    )
+    return allocate_plan(made, sparsity=sparsity, choices=choices, workers=workers, progress=progress)
 
 
 def prune(

@@ -133,6 +133,8 @@ def _lay(entry: Entry, pattern: Pattern, axes: Axes | None, config: Mapping[str,
     matrix = (row % count, column % count)
     order = (*(axis for axis in range(count) if axis not in matrix), *matrix)
     if not pattern.transposable and pattern.axis == -1 and inputs_come_first(entry.name, config):
+        if pattern.vector is not None:
+            return "stored (inputs, outputs), whose transpose V:N:M would prune"
         pattern = replace(pattern, axis=-2)
     misfit = pattern.misfit(tuple(entry.shape[axis] for axis in order))
     return Treatment(pattern, order) if misfit is None else misfit.partition(" (shape ")[0]

@@ -111,7 +111,7 @@ def parts(
 
 def _group_length(axis: int, order: tuple[int, ...], pattern: Pattern) -> int:
     """Length of the groups along a stored axis; 1 if there are none."""
-    lengths = {along % len(order): m for along, (_, m) in pattern.budgets.items()}
+    lengths = {along % len(order): m for along, m in pattern.tile_lengths.items()}
     return lengths.get(order.index(axis), 1)
 
 
@@ -120,7 +120,7 @@ def _flattened(entry: Entry, treatment: Treatment) -> tuple[tuple[int, ...], tup
     shape, pattern = entry.stored_shape, treatment.pattern
     count = len(shape)
     order = tuple(count - 1 - axis for axis in treatment.order) if entry.fortran else treatment.order
-    height = (pattern.budgets.get(-2) or pattern).m
+    height = pattern.tile_lengths.get(-2, pattern.m)
     axis = pattern.axis - count if pattern.axis >= 0 else pattern.axis
     whole = order == tuple(range(count)) and axis >= -2 and shape[-2] % height == 0
     if count == 2 or not whole:
@@ -246,7 +246,7 @@ def worst_tile(scores: npt.NDArray[Any], mask: npt.NDArray[np.bool_], pattern: P
 
     Groups are looked at m rows together.
     """
-    tall, wide = pattern.tile_shape if pattern.transposable else (pattern.m, pattern.m)
+    tall, wide = pattern.tile_shape if pattern.is_plane else (pattern.m, pattern.m)
     rows, columns = scores.shape[-2] // tall, scores.shape[-1] // wide
     if not rows * columns * scores.size:
         return None

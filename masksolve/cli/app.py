@@ -8,6 +8,7 @@ from rich.console import Console
 from .. import backends
 from .._version import __version__
 from . import demo as demonstration
+from .allocate import allocate_command
 from .options import failures
 from .prune import prune_command
 from .tables import backend_table
@@ -38,5 +39,6 @@ def backends_command() -> None:
             console.print(f"{row.name}: {row.unavailable}", markup=False, highlight=False, soft_wrap=True)
 
 
+cli.add_command(allocate_command)
 cli.add_command(prune_command)
 cli.add_command(verify_command)

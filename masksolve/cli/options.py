@@ -66,6 +66,16 @@ def backend_options(_: click.Context, __: click.Parameter, texts: tuple[str, ...
 
 def selecting(command: Command) -> Command:
     """Add the options that ``prune`` and ``verify`` share."""
+    return click.option(
+        "--recipe",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="TOML file with a table [patterns] of patterns by glob; the first match counts.",
+    )(choosing(command))
+
+
+def choosing(command: Command) -> Command:
+    """Add the options that choose tensors, and a pattern for them."""
     for option in (
         click.option(
             "--axes",
@@ -88,15 +98,9 @@ def selecting(command: Command) -> Command:
             "routers are pruned only if a glob names them, such as 'lm_head*'.",
         ),
         click.option(
-            "--recipe",
-            type=click.Path(path_type=Path),
-            metavar="FILE",
-            help="TOML file with a table [patterns] of patterns by glob; the first match counts.",
-        ),
-        click.option(
             "--pattern",
             metavar="PATTERN",
-            help="'2:4' keeps 2 of 4; '4:8-T' in rows and columns; may be followed by "
+            help="'2:4' keeps 2 of 4; '4:8-T' in rows and columns; '64:2:8' is V:N:M; may be followed by "
             "at_most, pad or dense, axis=K, as in '4:8-T pad'.",
         ),
     ):

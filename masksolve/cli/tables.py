@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..backends import BackendInfo
+from ..budgets import Allocation
 from ..checkpoints import Plan, Report, TensorReport
 from ..checkpoints.certificates import Proof
 from ..checkpoints.plan import Step
@@ -73,6 +74,19 @@ def plan_table(plan: Plan) -> Table:
     rows = [_Planned(step.entry.name, step.entry.shape, step.pattern) for step in steps]
     for name, same in by_layer(rows):
         made.add_row(Text(name), _shape(same[0].shape), same[0].pattern or "", str(len(same)))
+    return made
+
+
+def allocation_table(found: Allocation) -> Table:
+    """Tell which patterns were chosen for the same tensor of all layers."""
+    made = table(["tensor", "shape", "#", "patterns"], ["#"], "Chosen")
+    rows = [
+        _Planned(name, shape, None) for name, shape in zip(found.patterns, found.form.shapes, strict=True)
+    ]
+    for name, same in by_layer(rows):
+        counts = Counter(found.patterns[row.name] for row in same)
+        chosen = ", ".join(f"{counts[each]} x {each}" for each in sorted(counts, key=lambda each: each.n))
+        made.add_row(Text(name), _shape(same[0].shape), str(len(same)), chosen)
     return made
 
 

@@ -151,6 +151,11 @@ def _factors(
     """List (masks of a part, number of such parts) for every sort of part."""
     choice("kind", kind, ("pattern", "unstructured", "sequential"))
     pattern, sizes = Pattern.parse(pattern), _sizes(shape)
+    if pattern.vector is not None and kind != "unstructured":
+        raise ValueError(
+            f"pattern must not be V:N:M, since a mask may follow from several choices of columns, got "
+            f"'{pattern}'"
+        )
     if kind == "unstructured":
         return [(math.comb(*_share(pattern, sizes)), 1)]
     if pattern.pair and method == "exact":

@@ -201,7 +201,7 @@ class HostLayout:
         transposable, entries = problem.pattern.transposable, math.prod(problem.pattern.tile_shape)
         lines = sum(tiling.lines)
         self._prices = self._start = None
-        if keeps(
+        if lines and keeps(
             prices,
             tiling.tiles * lines * self._dtype.itemsize,
             transposable and lines * self._dtype.itemsize <= entries,

@@ -16,13 +16,15 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from ..amounts import COLUMNS, Budget
 from ..arrays import boolean_array, check_shape
 from ..certificate import verify
 from ..errors import PatternViolationError
 from ..frameworks import to_numpy
-from ..pattern import Budget, Pattern
+from ..pattern import Pattern
 from ..tiling import Tiling, tiling_of
 from ..types import BoolArray
+from .columns import gather, scatter, used_columns
 
 AnyArray = npt.NDArray[Any]
 Side = Literal["rows", "columns"]
@@ -76,6 +78,9 @@ class Packed:
     columns : Compressed or None
         For transposable patterns, the transpose (last two axes swapped) compressed along its
         last axis; None for one-directional patterns.
+    used : ndarray of uint8 or None
+        V:N:M: the four columns of each tile, shape (..., tile rows, tile columns, 4); ``rows`` is then 2:4
+        along them, the tiles' columns side by side.
     tails : tuple of ndarray
         What ``remainder="dense"`` keeps whole: the entries below the tiles, then those on the
         right of them; for one-directional patterns those behind the last whole group.
@@ -89,6 +94,7 @@ class Packed:
     tails: tuple[AnyArray, ...]
     pattern: Pattern
     shape: tuple[int, ...]
+    used: npt.NDArray[np.uint8] | None = None
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -98,15 +104,19 @@ class Packed:
     @property
     def nbytes(self) -> int:
         """Bytes of everything held, positions counted at ``index_bits`` bits each."""
-        sides = self.rows.nbytes + (0 if self.columns is None else self.columns.nbytes)
-        return sides + sum(tail.nbytes for tail in self.tails)
+        return self._row_bytes + (0 if self.columns is None else self.columns.nbytes)
+
+    @property
+    def _row_bytes(self) -> int:
+        """Bytes of one orientation; the used columns of V:N:M at ceil(log2 m) bits each."""
+        bits = 0 if self.used is None else self.used.size * (self.pattern.m - 1).bit_length()
+        return self.rows.nbytes + sum(tail.nbytes for tail in self.tails) - -bits // -8
 
     @property
     def compression(self) -> float:
         """Bytes of the dense array over the bytes of one orientation (1.0 for an empty array)."""
         dense = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
-        held = self.rows.nbytes + sum(tail.nbytes for tail in self.tails)
-        return dense / held if held else 1.0
+        return dense / self._row_bytes if self._row_bytes else 1.0
 
     def __repr__(self) -> str:
         return (
@@ -166,13 +176,18 @@ def pack(weights: npt.ArrayLike, mask: npt.ArrayLike, pattern: Pattern | str) ->
     tiling = tiling_of(pattern, array.shape)
     values, keeps = _oriented(array, tiling), _oriented(kept, tiling)
     body, *places = _parts(tiling)
+    tails = tuple(_zero_outside(values[place], keeps[place]) for place in places)
+    if pattern.vector is not None:
+        used = used_columns(keeps[body], *pattern.tile_shape)
+        inside, held = (gather(each[body], used, *pattern.tile_shape) for each in (values, keeps))
+        rows = _compress(inside, held, Budget(pattern.n, COLUMNS), False)
+        return Packed(rows, None, tails, pattern, array.shape, used)
     *column_budgets, row_budget = pattern.budgets.values()
     rows = _compress(values[body], keeps[body], row_budget, pattern.pair)
     columns = None
     for budget in column_budgets:
         across = values[body].swapaxes(-2, -1), keeps[body].swapaxes(-2, -1)
         columns = _compress(*across, budget, pattern.pair)
-    tails = tuple(_zero_outside(values[place], keeps[place]) for place in places)
     return Packed(rows, columns, tails, pattern, array.shape)
 
 
@@ -209,6 +224,10 @@ def unpack(packed: Packed, *, side: Side = "rows") -> AnyArray:
     body, *places = _parts(tiling)
     if packed.columns is not None and side == "columns":
         _expand(packed.columns, oriented[body].swapaxes(-2, -1))
+    elif packed.used is not None:
+        inside = np.zeros((*oriented[body].shape[:-1], packed.used.shape[-2] * COLUMNS), packed.dtype)
+        _expand(packed.rows, inside)
+        scatter(inside, packed.used, *packed.pattern.tile_shape, oriented[body])
     else:
         _expand(packed.rows, oriented[body])
     for place, tail in zip(places, packed.tails, strict=True):
@@ -232,7 +251,7 @@ def _number_array(weights: npt.ArrayLike) -> AnyArray:
 def _oriented(array: AnyArray, tiling: Tiling) -> AnyArray:
     """View with the grouped axis last."""
     grouped: AnyArray = tiling.grouped(np, array)
-    return grouped if tiling.pattern.transposable else grouped[..., 0, :]
+    return grouped if tiling.pattern.is_plane else grouped[..., 0, :]
 
 
 def _parts(tiling: Tiling) -> list[tuple[Any, ...]]:
@@ -242,7 +261,7 @@ def _parts(tiling: Tiling) -> list[tuple[Any, ...]]:
     whole = tiling.regions[0]
     bottom, right = whole.down.entries, whole.across.entries
     beside = slice(right.stop, None)
-    if not tiling.pattern.transposable:
+    if not tiling.pattern.is_plane:
         return [(..., right), (..., beside)]
     return [(..., bottom, right), (..., slice(bottom.stop, None), slice(None)), (..., bottom, beside)]
 

@@ -77,6 +77,11 @@ def sparsegpt(
     array([[0. , 2.9]])
     """
     pattern, block = layer_pattern(pattern), integer("block", block)
+    if pattern.vector is not None:
+        raise ValueError(
+            f"pattern must be one whose groups can be pruned from left to right, got '{pattern}'; use "
+            f"masksolve.reconstruction.admm"
+        )
     if block < 1 or block % pattern.m:
         raise ValueError(f"block must be a positive multiple of m={pattern.m}, got {block}")
     space = Space.of("w", w, dtype)

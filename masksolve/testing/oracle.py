@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..pattern import Budget, Pattern
+from ..amounts import Budget
+from ..pattern import Pattern
 from ..solve import solve
 from ..types import BoolArray, Bounds, Prices
 

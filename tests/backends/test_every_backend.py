@@ -18,7 +18,8 @@ from masksolve.backends import load
 from masksolve.backends.feasibility import failure
 from masksolve.layout import Chunk
 
-AVAILABLE = [info for info in ms.backends() if info.unavailable is None]
+# The backend of V:N:M solves none of these patterns; tests/solve/test_vectors.py is about it.
+AVAILABLE = [info for info in ms.backends() if info.unavailable is None and info.name != "columns"]
 VARIANTS = [(info.name, {}) for info in AVAILABLE] + [
     (name, options)
     for name, options in [

@@ -50,7 +50,8 @@ from masksolve.backends import offering
 from masksolve.testing import FAMILIES, bfloat16_rounded, check_backend, oracle
 
 VARIANTS: list[tuple[str, Mapping[str, Any]]] = [
-    *((info.name, {}) for info in ms.backends()),
+    # The backend of V:N:M solves none of the kit's patterns.
+    *((info.name, {}) for info in ms.backends() if info.name != "columns"),
     ("greedy", {"bound": True}),
     ("cover", {"bound": True}),
     ("exact", {"instruction_set": "baseline"}),

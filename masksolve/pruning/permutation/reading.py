@@ -68,6 +68,8 @@ class Request:
 def read(scores: Any, pattern: Pattern | str, axes: Any, units: Any, labels: Any, score: str) -> Request:
     """Check the arguments of `search`; TypeError or ValueError if one is not what it should be."""
     pattern = Pattern.parse(pattern)
+    if pattern.vector is not None:
+        raise ValueError(f"pattern must be one of n:m, V:N:M has no search for orders, got '{pattern}'")
     checks.choice("score", score, SCORES)
     if isinstance(scores, (list, tuple)) and scores and all(isinstance(each, tuple) for each in scores):
         return _shared(scores, pattern, units, labels, score)

@@ -262,3 +262,10 @@ def test_matrices_are_views_and_come_back() -> None:
         assert matrices.data_ptr() == w.data_ptr()
         assert torch.equal(mt.from_matrices(matrices), w)
         assert mt.from_matrices(matrices).is_contiguous()
+
+
+def test_columns_for_all_rows_of_a_tile() -> None:
+    w = torch.randn(64, 32, generator=torch.Generator().manual_seed(0))
+    kept = mt.mask(w, "16:2:8")
+    assert ms.verify(kept.numpy(), "16:2:8").ok
+    assert torch.equal(torch.func.vmap(lambda each: mt.mask(each, "16:2:8"))(w[None])[0], kept)

@@ -113,7 +113,7 @@ def passes_of(
     if backward is None and gradients is None:
         return None
     pruned = None if gradients is None else ms.Pattern.parse(gradients)
-    if pruned is not None and pruned.transposable:
+    if pruned is not None and (pruned.is_plane or pruned.pair):
         raise ValueError(f"gradients must be a one-directional pattern, got '{pruned}'")
     if _call_of(chosen.layer) is None or chosen.parameter != "weight":
         raise ValueError(
@@ -124,6 +124,8 @@ def passes_of(
         choice("backward", backward, METHODS)
         if pattern.transposable:
             raise ValueError(f"backward= is for one-directional patterns: '{pattern}' serves both passes")
+        if pattern.vector is not None or pattern.pair:
+            raise ValueError(f"backward= knows n:m along the inputs, got '{pattern}'")
         shape = chosen.plane.shape(chosen.layer.weight.shape)  # type: ignore[arg-type]
         reason = _across(pattern).misfit(shape)
         if reason is not None:

@@ -1,0 +1,6 @@
+import numpy as np
+import numpy.typing as npt
+
+def choose_columns(
+    scores: npt.NDArray[np.float64], exact: bool, most: int
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64], npt.NDArray[np.float64], int]: ...
