@@ -243,6 +243,20 @@ def test_transposed_layers_are_pruned_as_their_twins():
         torch.testing.assert_close(turned[number].weight.T, plain[number].weight, rtol=1e-4, atol=1e-5)
 
 
+def test_layers_that_are_called_by_keyword():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.turned = Conv1D(8, 4)
+
+        def forward(self, x):
+            return self.turned(x=x)
+
+    x = torch.randn(20, 4)
+    (seen,) = gathered(Named(), Calibration(x), "turned")
+    np.testing.assert_allclose(seen.gram, (x.T @ x).numpy(), rtol=1e-5, atol=1e-5)
+
+
 def test_conversions_and_mean_absorption_know_planes():
     torch.manual_seed(0)
     dense, model = (Conv1D(32, 16) for _ in range(2))

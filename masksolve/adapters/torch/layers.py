@@ -125,23 +125,6 @@ def choose_weights(
     return _choose(found, pattern, layers, skip, ends)
 
 
-def choose_layers(
-    model: nn.Module,
-    pattern: ms.Pattern | str,
-    *,
-    layers: Sequence[str] | None = None,
-    skip: Sequence[str] = (),
-    dense_ends: bool = True,
-) -> list[Choice]:
-    """List the Linear, Conv1d and Conv2d layers among what `choose_weights` lists.
-
-    Parameters, results and errors are those of `choose_weights`.
-    """
-    choices = choose_weights(model, pattern, layers=layers, skip=skip, dense_ends=dense_ends)
-    plain = (nn.Linear, nn.Conv1d, nn.Conv2d)
-    return [each for each in choices if isinstance(each.layer, plain) and each.parameter == "weight"]
-
-
 def known_weights(model: nn.Module) -> Iterator[Choice]:
     """Every weight of which it is known how its layer multiplies by it, whatever a pattern asks for."""
     for path, layer, parameter in matrices_of(model):

@@ -10,7 +10,6 @@ from torch import nn  # noqa: E402
 
 import masksolve as ms  # noqa: E402
 from masksolve.adapters.torch import Choice, choose_weights  # noqa: E402
-from masksolve.adapters.torch.layers import choose_layers  # noqa: E402
 
 PATTERN = "4:8-T"
 
@@ -146,11 +145,10 @@ def test_ends_that_are_asked_for_are_pruned() -> None:
     assert chosen(choose_weights(mlp(16, 16, 16), PATTERN, layers=["0"])) == ["0"]
 
 
-def test_layers_alone() -> None:
+def test_other_layers_that_multiply_are_chosen_too() -> None:
     model = nn.ModuleDict({"transposed": nn.ConvTranspose2d(16, 16, 3), "volume": nn.Conv3d(16, 16, 3)})
     model["linear"] = nn.Linear(16, 16)
     assert chosen(choose_weights(model, PATTERN, dense_ends=False)) == ["transposed", "volume", "linear"]
-    assert chosen(choose_layers(model, PATTERN, dense_ends=False)) == ["linear"]
 
 
 def test_paths_and_full_names() -> None:

@@ -240,7 +240,7 @@ class _Watch:
         """Forward pre-hook of the module that multiplies: take in what it is given, or makes of it."""
         tokens = self._source.tokens
         if is_simple(self._weight, module) or is_kernel(self._weight):
-            x = (args[0] if args else kwargs["input"]).detach()
+            x = (args[0] if args else next(iter(kwargs.values()))).detach()
             for group, samples in features(self._weight, without_padding(x, tokens)):
                 self._take(group, samples)
         elif isinstance(module, nn.MultiheadAttention):
