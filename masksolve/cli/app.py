@@ -9,6 +9,7 @@ from .. import backends
 from .._version import __version__
 from . import demo as demonstration
 from .options import failures
+from .pack import pack_command
 from .prune import prune_command
 from .tables import backend_table
 from .verify import verify_command
@@ -39,4 +40,5 @@ def backends_command() -> None:
 
 
 cli.add_command(prune_command)
+cli.add_command(pack_command)
 cli.add_command(verify_command)
