@@ -10,7 +10,7 @@
         │
     run.py ─► journal.py, output.py            handing out, writing down, putting in place
         │
-    report.py, page.py, certificates.py, verifying.py
+    report.py, page.py, certificates.py, verifying.py, packing.py
 
     allocating.py                              which tensor keeps how many, for one total
 """
@@ -23,8 +23,9 @@ from pathlib import Path
 from typing import Any
 
 from ..budgets import Allocation
+from ..packing.metadata import Encoding
 from ..pattern import Pattern
-from . import run, verifying
+from . import packing, run, verifying
 from .allocating import allocate_plan, recipe_text
 from .folder import open_checkpoint
 from .plan import Plan, make_plan
@@ -32,7 +33,18 @@ from .report import Report, TensorReport
 from .run import Progress
 from .selection import Selection, read_recipe
 
-__all__ = ["Plan", "Progress", "Report", "TensorReport", "allocate", "plan", "prune", "recipe_text", "verify"]
+__all__ = [
+    "Plan",
+    "Progress",
+    "Report",
+    "TensorReport",
+    "allocate",
+    "pack",
+    "plan",
+    "prune",
+    "recipe_text",
+    "verify",
+]
 
 
 def plan(
@@ -271,3 +283,44 @@ def verify(
     if not exactly:
         made = verifying.at_most(made)
     return verifying.Findings(verifying.check_patterns(made, progress))
+
+
+def pack(
+    path: str | Path,
+    target: str | Path,
+    pattern: Pattern | str | None = None,
+    *,
+    recipe: str | Path | Mapping[str, Any] | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    axes: tuple[int, int] | None = None,
+    encoding: Encoding = "positions",
+    align: int = 8,
+) -> dict[str, dict[str, Any]]:
+    """Write the values that pruned tensors keep, and their positions as streams of bits, for hardware.
+
+    Parameters
+    ----------
+    path, pattern, recipe, include, exclude, axes
+        As in `verify`: the pruned checkpoint, and which of its tensors follow which pattern.
+    target : str or Path
+        A ``.safetensors`` file, which is made in memory; `masksolve.checkpoints.packing` says what it holds.
+    encoding, align
+        As in `masksolve.hardware.metadata`.
+
+    Returns
+    -------
+    dict
+        How to read each tensor, by name, as the file says it, too.
+
+    Raises
+    ------
+    CheckpointError
+        If something cannot be read or written, or a tensor does not follow its pattern.
+    """
+    made = (
+        verifying.published_plan(Path(path))
+        if pattern is None and recipe is None
+        else plan(path, pattern, recipe=recipe, include=include, exclude=exclude, axes=axes)
+    )
+    return packing.write_packed(made, Path(target), encoding, align)

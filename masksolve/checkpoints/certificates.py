@@ -27,7 +27,7 @@ from ..pattern import Pattern
 from ..solve import solve
 from ..types import Prices
 from .entries import Entry, read, weights_of
-from .formats import WeightFile, open_weights
+from .formats import WeightFile, open_weights, safetensors_head
 from .journal import Workspace, unwritable
 from .plan import Plan, stores_prices
 from .report import Report, relative_gap
@@ -72,22 +72,17 @@ def write_certificate(path: Path, plan: Plan, report: Report, space: Workspace) 
         if piece.prices is not None and piece.prices.exists()
         for side in ("rows", "columns")
     }
-    header: dict[str, Any] = {"__metadata__": {_KEY: json.dumps({"entries": ENTRIES, **report.manifest()})}}
-    offset = 0
+    entries = []
     for key, (place, side) in stored.items():
         array = _load(place, side)
-        name = {4: "F32", 8: "F64"}[array.dtype.itemsize]
-        shape, last = list(array.shape), offset + array.nbytes
-        header[key] = {"dtype": name, "shape": shape, "data_offsets": [offset, last]}
-        offset = last
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
+        entries.append(Entry(key, {4: "F32", 8: "F64"}[array.dtype.itemsize], array.shape, 0, array.nbytes))
+    head = safetensors_head(entries, {_KEY: json.dumps({"entries": ENTRIES, **report.manifest()})})
     # Named after the output, whose lock is held: a run that is killed here writes over it the next time.
     owner = hashlib.sha256(str(space.target).encode()).hexdigest()[:12]
     temporary = path.with_name(f".masksolve-{owner}.tmp")
     try:
         with temporary.open("wb") as stream:
-            stream.write(len(text).to_bytes(8, "little") + text)
+            stream.write(head)
             for place, side in stored.values():
                 stream.write(_load(place, side).tobytes())
             stream.flush()

@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -207,15 +207,22 @@ def _torch(path: Path) -> WeightFile:
 
     entries = entries_of(path)
     offsets = list(itertools.accumulate((entry.nbytes for entry in entries), initial=0))
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
-    for entry, first in zip(entries, offsets, strict=False):
-        place = [first, first + entry.nbytes]
-        header[entry.name] = {"dtype": entry.dtype, "shape": list(entry.shape), "data_offsets": place}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    head = len(text).to_bytes(8, "little") + text
+    head = safetensors_head(entries, {"format": "pt"})
     places = tuple(len(head) + first for first in offsets[:-1])
     return WeightFile(path, ".safetensors", tuple(entries), head, places, len(head) + offsets[-1])
+
+
+def safetensors_head(entries: Sequence[Entry], metadata: Mapping[str, str]) -> bytes:
+    """Make the beginning of a safetensors file whose tensors follow each other in this order."""
+    header: dict[str, Any] = {"__metadata__": dict(metadata)}
+    first = 0
+    for entry in entries:
+        place = [first, first + entry.nbytes]
+        header[entry.name] = {"dtype": entry.dtype, "shape": list(entry.shape), "data_offsets": place}
+        first += entry.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text
 
 
 def prunable(entry: Entry) -> bool:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import glob
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from ..certificate import Verification, verify
 from ..errors import CheckpointError
@@ -18,6 +19,9 @@ from .folder import MANIFEST, Checkpoint, open_checkpoint
 from .plan import Plan, Step, make_plan
 from .selection import Rule, Selection
 from .work import matrices, parts
+
+_LISTED = 10
+"""Violations of a tensor that are listed one by one."""
 
 Told = Callable[[str, int, int], object]
 """Called with a tensor's name, and how many of all bytes are done."""
@@ -37,6 +41,8 @@ class Verified:
         Groups that keep the wrong number of entries.
     first : tuple of str
         The first ten of them, in words.
+    listed : tuple of mapping
+        The same as mappings: ``tile``, ``axis``, ``index``, ``kept``, ``least`` and ``most``.
     """
 
     name: str
@@ -46,6 +52,7 @@ class Verified:
     skipped: str | None = None
     violations: int = 0
     first: tuple[str, ...] = ()
+    listed: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -85,6 +92,7 @@ def _verified(checkpoint: Checkpoint, step: Step) -> Verified:
         return Verified(*row, skipped=treatment)
     path = checkpoint.weights[step.file].path
     count, tiles, first = 0, 0, list[str]()
+    listed: list[Mapping[str, Any]] = []
     numbered = treatment.order == tuple(range(len(entry.shape))) and treatment.pattern.axis == -1
     # Tiles are numbered through the parts where these follow each other in the numbering.
     for start, size, shape, order, pattern in parts(entry, treatment):
@@ -93,8 +101,20 @@ def _verified(checkpoint: Checkpoint, step: Step) -> Verified:
         count += len(outcome)
         if len(outcome) and not first:
             first = _lines(outcome, tiles if numbered else 0)
+            listed = _listed(outcome, tiles if numbered else 0)
         tiles += outcome.tiles
-    return Verified(*row, pattern=str(treatment.pattern), violations=count, first=tuple(first))
+    return Verified(
+        *row, pattern=str(treatment.pattern), violations=count, first=tuple(first), listed=tuple(listed)
+    )
+
+
+def _listed(outcome: Verification, before: int) -> list[Mapping[str, Any]]:
+    """Give the first violations in plain types, with the tiles before this part added to their numbers."""
+    wanted = ("axis", "index", "kept", "least", "most")
+    return [
+        {"tile": found["tile"] + before, **{key: found[key] for key in wanted}}
+        for found in outcome.to_dict(_LISTED)["violations"]
+    ]
 
 
 def _lines(outcome: Verification, before: int) -> list[str]:

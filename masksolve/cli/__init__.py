@@ -1,8 +1,8 @@
-"""The command line: ``masksolve demo``, ``prune``, ``verify`` and ``backends``.
+"""The command line: ``masksolve demo``, ``prune``, ``verify``, ``pack`` and ``backends``.
 
 ::
 
-    app.py ─► prune.py, verify.py    arguments in, tables out; the work is masksolve.checkpoints'
+    app.py ─► prune.py, verify.py, pack.py    arguments in, tables out; the work is masksolve.checkpoints'
            │    └─► progress.py, tables.py, options.py
            └► demo.py ─► picture.py  the demonstration, and one tile drawn in the terminal
 """

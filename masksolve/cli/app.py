@@ -10,6 +10,7 @@ from .._version import __version__
 from . import demo as demonstration
 from .allocate import allocate_command
 from .options import failures
+from .pack import pack_command
 from .prune import prune_command
 from .tables import backend_table
 from .verify import verify_command
@@ -41,4 +42,5 @@ def backends_command() -> None:
 
 cli.add_command(allocate_command)
 cli.add_command(prune_command)
+cli.add_command(pack_command)
 cli.add_command(verify_command)

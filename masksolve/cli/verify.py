@@ -84,7 +84,7 @@ def _write(path: Path, found: Findings) -> None:
             "pattern": row.pattern,
             "left_alone": row.skipped,
             "violations": row.violations,
-            "first": list(row.first),
+            "first": [dict(found) for found in row.listed],
         }
         for row in found.tensors
     }

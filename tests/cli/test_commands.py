@@ -171,8 +171,21 @@ def test_progress_is_printed_where_there_is_no_terminal(
     monkeypatch.setattr(progress, "_PAUSE", 0.0)
     result = run("prune", folder(tmp_path / "in"), "-o", tmp_path / "out", "--pattern", "2:4")
     lines = result.stderr.splitlines()
-    assert re.fullmatch(
-        r"(copying|solving): 1/\d+ tensors, [\d.]+ \w+ of [\d.]+ kB, about \d+:\d\d left", lines[0]
-    )
+    told = r"(copying|solving): 1/\d+ tensors, [\d.]+ \w+ of [\d.]+ kB, about \d+:\d\d left"
+    assert re.fullmatch(told, lines[0])
     assert any(line.startswith("solving: ") for line in lines)
     assert lines[-1].startswith("writing: ")
+
+
+def test_violations_as_json(tmp_path: Path) -> None:
+    weights = np.tile(np.array([[1.0, 2.0, 0.0, 0.0]]), (6, 2))
+    weights[2, 4:] = [1, 1, 1, 0]
+    np.save(tmp_path / "w.npy", weights)
+    result = run("verify", tmp_path / "w.npy", "--pattern", "2:4", "--report", tmp_path / "found.json")
+    assert result.exit_code == 1
+    said = json.loads((tmp_path / "found.json").read_text())
+    assert not said["ok"]
+    (tensor,) = said["tensors"].values()
+    assert tensor["violations"] == 1
+    wrong = {"tile": 5, "axis": "group", "index": 0, "kept": 3, "least": 0, "most": 2}
+    assert tensor["first"] == [wrong]
