@@ -117,7 +117,9 @@ class _Run:
         proofs = prove(xp, chunk, mask, kept)
         proven = proofs.proven(tolerance_of(dtype))
         if not bool(xp.all(proven)):
-            return self._settle(xp, proofs, np.asarray(self.block.read(proven)), own, dtype, counts)
+            if own is None and not self.backend.exact:
+                return self._left_open(xp, chunk, proofs, proven, counts)
+            return self._settle(xp, proofs, proven, own, dtype, counts)
         self.block.record(self.first, self.last, proofs.objective, proofs.bound)
         return Report(*_totals(xp, chunk, proofs), counts)
 
@@ -175,37 +177,50 @@ class _Run:
                 f"{said} a bound of {report.bound} {where}, below its objective {report.objective}"
             )
 
+    def _left_open(
+        self, xp: Any, chunk: Chunk, proofs: Proofs, proven: Any, counts: Mapping[str, int]
+    ) -> Report:
+        """Report what a heuristic's own prices prove: its masks are not expected to be optimal.
+
+        Everything stays where the arrays are but the sums, and the tile whose gap is largest.
+        """
+        self.block.record(self.first, self.last, proofs.objective, proofs.bound)
+        gap = xp.where(proven, -xp.ones_like(proofs.scale), proofs.gap(xp))
+        worst = int(xp.argmax(gap))
+        return Report(
+            *_totals(xp, chunk, proofs),
+            counts,
+            open=int(xp.sum(xp.astype(~proven, xp.int64))),
+            worst_tile=chunk.numbers[worst],
+            worst_gap=float(gap[worst]),
+        )
+
     def _settle(
         self, xp: Any, proofs: Proofs, proven: Any, own: Prices | None, dtype: str, counts: Mapping[str, int]
     ) -> Report:
-        """Prove, finish, or give up the tiles that the prices leave open.
-
-        A heuristic's prices are left as they are: its masks are not expected to be optimal.
-        """
+        """Prove, finish, or give up the tiles that the prices leave open."""
         parts = (proofs.objective, proofs.bound, proofs.gap(xp))
         objective, bound, gap = (np.array(self.block.read(part)) for part in parts)
-        open_ = np.flatnonzero(~proven)
-        still = np.ones(len(open_), np.bool_)
+        open_ = np.flatnonzero(~np.asarray(self.block.read(proven)))
         host = self.block.on_host(self.first, self.last).some(open_)
-        if own is not None or self.backend.exact:
-            mask = np.asarray(self.block.mask_of(self.first, self.last))[open_]
-            prices = price(host, mask) if own is None else own.some(open_)
-            settled = settle(host, mask, prices, dtype)
-            counts = {**counts, "decided_in_integers": settled.in_integers, "finished": 0}
-            still = settled.open.copy()
-            for k, tile in enumerate(open_):
-                better: tuple[Any, Prices] | None = None
-                if settled.bound[k] < bound[tile] or not still[k]:
-                    objective[tile], bound[tile] = settled.objective[k], settled.bound[k]
-                    gap[tile] = settled.gap[k]
-                    better = mask[k], prices.tile(k)
-                if still[k] and finishes(type(self.backend)):
-                    answer = solve_exactly(host.some([k]))
-                    objective[tile], bound[tile], still[k] = answer.objective, answer.bound, answer.open
-                    better = answer.mask, answer.prices
-                    counts["finished"] += 1
-                if better is not None:
-                    self.block.amend(self.first + int(tile), *better)
+        mask = np.asarray(self.block.mask_of(self.first, self.last))[open_]
+        prices = price(host, mask) if own is None else own.some(open_)
+        settled = settle(host, mask, prices, dtype)
+        counts = {**counts, "decided_in_integers": settled.in_integers, "finished": 0}
+        still = settled.open.copy()
+        for k, tile in enumerate(open_):
+            better: tuple[Any, Prices] | None = None
+            if settled.bound[k] < bound[tile] or not still[k]:
+                objective[tile], bound[tile] = settled.objective[k], settled.bound[k]
+                gap[tile] = settled.gap[k]
+                better = mask[k], prices.tile(k)
+            if still[k] and finishes(type(self.backend)):
+                answer = solve_exactly(host.some([k]))
+                objective[tile], bound[tile], still[k] = answer.objective, answer.bound, answer.open
+                better = answer.mask, answer.prices
+                counts["finished"] += 1
+            if better is not None:
+                self.block.amend(self.first + int(tile), *better)
         self.block.record(self.first, self.last, objective, bound)
         return _report(objective.tolist(), bound.tolist(), counts, host, still, gap[open_])
 

@@ -259,6 +259,9 @@ class _Solve:
         checks = self.engine.checks_scores or self._in_place()
         if not checks or self.problem.pattern.remainder == "dense":
             self.problem = self.problem.read()
+        if self.problem.away:
+            # A device shares the work out itself, and another thread would not have the caller's stream.
+            self.execution = replace(self.execution, workers=1)
         execution = self.execution.advancing()
         try:
             layout = self._lay_out()
@@ -321,7 +324,10 @@ class _Solve:
     def _spans(self, layout: Layout) -> list[tuple[Any, int, int]]:
         if self._in_place():  # a device shares out the work itself
             return [(block, 0, block.tiles) for block in layout.blocks]
-        entries = min(self.engine.chunk_entries, max(self.problem.size // _MANY, _SMALL))
+        if self.problem.away:
+            entries = self.engine.device_entries
+        else:
+            entries = min(self.engine.chunk_entries, max(self.problem.size // _MANY, _SMALL))
         return [
             (block, first, min(first + step, block.tiles))
             for block in layout.blocks

@@ -73,8 +73,8 @@ class Backend(abc.ABC):
     extra : str
         Extra of masksolve that brings it, as in ``pip install "masksolve[extra]"``; empty if the
         module's own name is the one to install.
-    chunk_entries : int
-        About how many scores to hand over at a time.
+    chunk_entries, device_entries : int
+        About how many scores to hand over at a time, on the host and on an accelerator.
     checks_scores : bool
         Whether `solve` itself raises `UnfitScoresError` for scores that are not finite or exceed
         ``block.largest``, so that they need not be read beforehand.
@@ -90,6 +90,7 @@ class Backend(abc.ABC):
     requires: ClassVar[str] = ""
     extra: ClassVar[str] = ""
     chunk_entries: ClassVar[int] = 1 << 16
+    device_entries: ClassVar[int] = 1 << 24
     checks_scores: ClassVar[bool] = False
     in_namespace: ClassVar[bool] = False
 
