@@ -1,10 +1,13 @@
-// Certificates of tiles of side 5 to 64, a tile after the other, its columns in the lanes.
+// Certificates of tiles of side 5 to 64: the columns of a tile in the lanes, eight tiles a batch.
+//
+// What a tile's columns add up to stays in lanes until the batch is complete. Then one transpose puts a tile
+// in each lane, so that adding up across columns costs next to nothing.
 #pragma once
 
 #include "arrays/staging.hpp"
 #include "certificate/ledger.hpp"
 #include "certificate/tile_proof.hpp"
-#include "vectors/widen.hpp"
+#include "vectors/choice.hpp"
 
 namespace masksolve {
 namespace MASKSOLVE_ISA {
@@ -19,136 +22,220 @@ public:
           rounding_(job.height, job.width),
           square_(Staging<T>::squares_later(job)) {}
 
-    __attribute__((noinline)) void certify(const Window<T>& window, int tile, const T* u, const T* v,
-                                           Verdicts& verdicts) {
-        const T* scores[P];
-        const char* mask[P];
-        for (int i = 0; i < m_; ++i) {
-            scores[i] = window.row(tile, i);
-            mask[i] = window.mask_row(tile, i);
+    // The first `count` tiles of the window. Prices: P a tile, zeros beyond its side.
+    void certify(const Window<T>& window, int count, const T* u, const T* v, Verdicts& verdicts) {
+        for (int first = 0; first < count; first += batch) {
+            const int here = std::min(batch, count - first);
+            if (!signed_ && !read_batch(window, first, here, u, v, verdicts)) signed_ = true;
+            if (signed_) read_batch(window, first, here, u, v, verdicts);
+            add_up(first, verdicts);
         }
-        if (m_ < P) fill_up(scores, mask);
-        Sums sums{};
-        for (int at = 0; at < P; at += lanes) {
-            if constexpr (sizeof(T) == sizeof(float)) {
-                if (square_) {
-                    add_columns<true>(scores, mask, u, v, at, sums);
-                    continue;
-                }
-            }
-            add_columns<false>(scores, mask, u, v, at, sums);
-        }
-        for (int i = 0; i < m_; ++i) {
-            const int here = count_bytes(mask[i]);
-            verdicts.feasible &= here >= job_.row_least && here <= job_.row_most;
-            sums.violation += line_violation(static_cast<double>(u[i]), here, job_.row_bounds());
-            sums.rows += std::abs(static_cast<double>(u[i]));
-        }
-        double least = std::numeric_limits<double>::infinity();
-        int worthy = 0;  // columns that keep more than zeros
-        for (int j = 0; j < m_; ++j) {
-            const int here = static_cast<int>(in_column_[j]);
-            verdicts.feasible &= here >= job_.column_least && here <= job_.column_most;
-            sums.violation += line_violation(static_cast<double>(v[j]), here, job_.column_bounds());
-            sums.columns += std::abs(static_cast<double>(v[j]));
-            if (magnitude_[j] == 0) continue;
-            least = std::min(least, magnitude_[j]);
-            ++worthy;
-        }
-        verdicts.feasible &= !sums.stray;
-        sums.violation += rounding_.rows * sums.rows + rounding_.columns * sums.columns;
-        verdicts.objective[tile] = halve<P>(kept_);
-        verdicts.violation[tile] = sums.violation;
-        verdicts.scale[tile] = worthy == 0 ? 0 : worthy * least;
-        verdicts.slack[tile] = sums.violation + rounding_.sums * (halve<P>(magnitude_) + sums.violation);
     }
 
 private:
-    static constexpr int lanes = 8;
+    static constexpr int batch = 8, lanes = 8;
     using Wide = Pack<double, lanes>;
     using Bits = Pack<std::int64_t, lanes>;
+    using Word = std::uint64_t;  // eight mask bytes
+    static constexpr Word ones = 0x0101010101010101u;
 
     const Job& job_;
     int m_;
     Rounding rounding_;
     bool square_;
+    bool signed_ = false;  // a kept score was negative: most arrays have none of them, or many
     alignas(64) T padded_scores_[P][P];
     alignas(64) char padded_mask_[P][P];
-    alignas(64) double kept_[P], magnitude_[P];  // sums over each column
-    alignas(64) std::int64_t in_column_[P];
+    // Of each tile of the batch, in lanes: its columns' sums; the least kept magnitude of a column that keeps
+    // more than zeros, and how many columns do.
+    alignas(64) double violation_[batch][lanes], kept_[batch][lanes], magnitude_[batch][lanes];
+    alignas(64) double least_[batch][lanes], worthy_[batch][lanes];
+    alignas(64) double lines_[batch];  // what lines contribute that keep fewer than they may
 
-    struct Sums {
-        double violation, rows, columns;
-        bool stray;  // a mask byte is neither 0 nor 1
+    // Rows of a tile, their strides in bytes.
+    struct Rows {
+        const char *scores, *mask;
+        std::ptrdiff_t down, mask_down;
     };
 
+    // False, and no answer, if a kept score is negative and signed_ is false.
+    __attribute__((noinline)) bool read_batch(const Window<T>& window, int first, int count, const T* u,
+                                              const T* v, Verdicts& verdicts) {
+        bool answered = true;
+        for (int t = 0; t < count; ++t) {
+            const int tile = first + t;
+            const T *rows = u + tile * P, *columns = v + tile * P;
+            Rows tile_rows{reinterpret_cast<const char*>(window.row(tile, 0)), window.mask_row(tile, 0),
+                           window.down, window.mask_down};
+            if (m_ == P && !square_) {
+                if (signed_) read_tile<true, true, false>(tile_rows, t, rows, columns);
+                else answered &= read_tile<true, false, false>(tile_rows, t, rows, columns);
+            } else {
+                if (m_ < P) fill_up(tile_rows);
+                if constexpr (sizeof(T) == sizeof(float)) {
+                    if (square_) read_tile<false, true, true>(tile_rows, t, rows, columns);
+                    else read_tile<false, true, false>(tile_rows, t, rows, columns);
+                } else {
+                    read_tile<false, true, false>(tile_rows, t, rows, columns);
+                }
+            }
+            verdicts.feasible &= count_lines(tile_rows, t, rows, columns);
+        }
+        return answered;
+    }
+
     // Copies of the rows, up to a whole number of lanes.
-    void fill_up(const T** scores, const char** mask) {
+    void fill_up(Rows& tile) {
         for (int i = 0; i < m_; ++i) {
             std::memset(padded_scores_[i], 0, sizeof padded_scores_[i]);
             std::memset(padded_mask_[i], 0, sizeof padded_mask_[i]);
-            std::memcpy(padded_scores_[i], scores[i], m_ * sizeof(T));
-            std::memcpy(padded_mask_[i], mask[i], m_);
-            scores[i] = padded_scores_[i];
-            mask[i] = padded_mask_[i];
+            std::memcpy(padded_scores_[i], tile.scores + i * tile.down, m_ * sizeof(T));
+            std::memcpy(padded_mask_[i], tile.mask + i * tile.mask_down, m_);
         }
+        tile = {reinterpret_cast<const char*>(padded_scores_), padded_mask_[0], sizeof padded_scores_[0],
+                sizeof padded_mask_[0]};
     }
 
-    template <bool square>
-    inline __attribute__((always_inline)) void add_columns(const T* const* scores, const char* const* mask,
-                                                           const T* u, const T* v, int at, Sums& sums) {
-        const Bits zero_bits = Bits::all(std::int64_t{0}), ones = Bits::all(std::int64_t{1});
-        const Wide zero = Wide::all(0.0);
+    // Entries of a tile. `Whole`: its side is P. Returns false if a kept score is negative and Signed is not.
+    template <bool Whole, bool Signed, bool square>
+    inline __attribute__((always_inline)) bool read_tile(const Rows& tile, int t, const T* u, const T* v) {
+        const Wide zero = Wide::all(0.0), infinite = Wide::all(std::numeric_limits<double>::infinity());
+        const Bits zero_bits = Bits::all(std::int64_t{0});
         const Bits sign = Bits::all(std::numeric_limits<std::int64_t>::min());
-        Wide price = Wide::convert(v + at);
-        // Columns beyond the tile cost infinitely much, so that dropping their entries is right.
-        if (at + lanes > m_) {
-            double costs[lanes];
-            price.store(costs);
-            for (int l = 0; l < lanes; ++l)
-                if (at + l >= m_) costs[l] = std::numeric_limits<double>::infinity();
-            price = Wide::load(costs);
+        Wide violation = zero, kept = zero, magnitude = zero, least_kept = infinite, worthy = zero;
+        Bits signs = zero_bits;
+        alignas(64) double row_price[P];
+        for (int at = 0; at < P; at += lanes) {
+            const Wide price = Wide::convert(u + at);
+            price.store(row_price + at);
+            violation = violation + bits_and_not(price, sign) * Wide::all(rounding_.rows);
         }
-        Wide violation = zero, kept_sum = zero, magnitude = zero;
-        Bits count = zero_bits, seen = zero_bits;
+        for (int at = 0; at < P; at += lanes) {
+            Wide price = Wide::convert(v + at);
+            violation = violation + bits_and_not(price, sign) * Wide::all(rounding_.columns);
+            if (!Whole && at + lanes > m_) price = costly_beyond_the_tile(price, at);
+            Wide column = zero, size = zero;
+            const char* scores = tile.scores + at * sizeof(T);
+            const char* mask = tile.mask + at;
+            const int height = Whole ? P : m_;
+#pragma GCC unroll 8
+            for (int i = 0; i < height; ++i, scores += tile.down, mask += tile.mask_down) {
+                Wide score = Wide::convert(reinterpret_cast<const T*>(scores));
+                if (square) score = score * score;
+                const Choice kept_here(mask);
+                const Wide cost = Wide::all(row_price[i]) + price;
+                violation = violation + positive_part(kept_here.turned_difference(score, cost));
+                column = kept_here.added(column, score);
+                if (Signed) size = kept_here.added(size, bits_and_not(score, sign));
+                else signs = kept_here.gathered(signs, score);
+            }
+            if (!Signed) size = column;
+            kept = kept + column;
+            magnitude = magnitude + size;
+            const Bits keeps = size > zero;
+            least_kept = least(least_kept, select(keeps, size, infinite));
+            worthy = worthy + bits_and(Wide::all(1.0), keeps);
+        }
+        violation.store(violation_[t]);
+        kept.store(kept_[t]);
+        magnitude.store(magnitude_[t]);
+        least_kept.store(least_[t]);
+        worthy.store(worthy_[t]);
+        return Signed || (signs < zero_bits).bits() == 0;
+    }
+
+    // Columns beyond the tile cost infinitely much, so that dropping their entries is right.
+    Wide costly_beyond_the_tile(const Wide& price, int at) const {
+        double costs[lanes];
+        price.store(costs);
+        for (int l = 0; l < lanes; ++l)
+            if (at + l >= m_) costs[l] = std::numeric_limits<double>::infinity();
+        return Wide::load(costs);
+    }
+
+    // Whether the mask of a tile meets the bounds; notes what its lines contribute.
+    inline __attribute__((always_inline)) bool count_lines(const Rows& tile, int t, const T* u, const T* v) {
+        constexpr int words = P / 8;
+        Word in_columns[words] = {}, seen = 0, differs = 0;
+        const Word row_most = static_cast<Word>(job_.row_most),
+                   column_most = static_cast<Word>(job_.column_most);
+        const char* mask = tile.mask;
+        for (int i = 0; i < m_; ++i, mask += tile.mask_down) {
+            Word in_row = 0;
+            for (int w = 0; w < words; ++w) {
+                Word word;
+                std::memcpy(&word, mask + w * sizeof word, sizeof word);
+                seen |= word;
+                in_columns[w] += word;
+                in_row += word;
+            }
+            differs |= (in_row * ones >> 56) ^ row_most;
+        }
+        for (int w = 0; w < words; ++w) {
+            const int left = m_ - 8 * w;  // columns from this word on
+            const Word columns = left >= 8 ? ones : left <= 0 ? 0 : ones >> 8 * (8 - left);
+            differs |= in_columns[w] ^ (column_most * columns);
+        }
+        lines_[t] = 0;
+        if ((seen & ~ones) != 0) return false;
+        if (job_.row_least == job_.row_most) return differs == 0;
+        if (differs == 0 && !has_sign(u) && !has_sign(v)) return true;
+        return lines_of(tile, t, u, v);
+    }
+
+    // Whether one of a tile's prices has a minus sign.
+    static bool has_sign(const T* prices) {
+        Integer<T> signs = 0;
+        for (int k = 0; k < P; ++k) {
+            Integer<T> bits;
+            std::memcpy(&bits, &prices[k], sizeof bits);
+            signs |= bits;
+        }
+        return signs < 0;
+    }
+
+    // The same for lines that may keep fewer, one by one.
+    __attribute__((noinline)) bool lines_of(const Rows& tile, int t, const T* u, const T* v) {
+        int in_column[P] = {};
         for (int i = 0; i < m_; ++i) {
-            Wide score = Wide::convert(scores[i] + at);
-            if (square) score = score * score;
-            const Wide reduced = score - (Wide::all(static_cast<double>(u[i])) + price);
-            const Bits kept = Bits::convert(mask[i] + at);
-            seen = seen | kept;
-            count = count + kept;
-            const Bits chosen = zero_bits - kept;
-            violation = violation + positive_part(bits_xor(reduced, chosen & sign));
-            const Wide worth = bits_and(score, chosen);
-            kept_sum = kept_sum + worth;
-            magnitude = magnitude + bits_and_not(worth, sign);
+            const char* mask = tile.mask + i * tile.mask_down;
+            int in_row = 0;
+            for (int j = 0; j < m_; ++j) {
+                in_row += mask[j];
+                in_column[j] += mask[j];
+            }
+            if (in_row > job_.row_most) return false;
+            lines_[t] += line_violation(static_cast<double>(u[i]), in_row, job_.row_bounds());
         }
-        kept_sum.store(kept_ + at);
-        magnitude.store(magnitude_ + at);
-        count.store(in_column_ + at);
-        sums.stray |=
-            (most(seen, ones) != ones).bits() != 0 || (least(seen, zero_bits) != zero_bits).bits() != 0;
-        double lane[lanes];
-        violation.store(lane);
-        sums.violation += halve<lanes>(lane);
+        for (int j = 0; j < m_; ++j) {
+            if (in_column[j] > job_.column_most) return false;
+            lines_[t] += line_violation(static_cast<double>(v[j]), in_column[j], job_.column_bounds());
+        }
+        return true;
     }
 
-    // The sum of a power of two of values, pairwise.
-    template <int count>
-    static double halve(const double* values) {
-        if constexpr (count == 1) return values[0];
-        else return halve<count / 2>(values) + halve<count / 2>(values + count / 2);
+    // The batch's verdicts, a tile in each lane. Beyond the last tile they say nothing.
+    void add_up(int first, Verdicts& verdicts) const {
+        const Wide violation = sum(violation_) + Wide::load(lines_), magnitude = sum(magnitude_);
+        const Wide worthy = sum(worthy_), zero = Wide::all(0.0);
+        sum(kept_).store(verdicts.objective + first);
+        violation.store(verdicts.violation + first);
+        select(worthy > zero, worthy * smallest(least_), zero).store(verdicts.scale + first);
+        (violation + (magnitude + violation) * Wide::all(rounding_.sums)).store(verdicts.slack + first);
     }
 
-    int count_bytes(const char* row) const {
-        int sum = 0;
-        for (int j = 0; j < P; j += 8) {
-            std::uint64_t eight;
-            std::memcpy(&eight, row + j, sizeof eight);
-            sum += static_cast<int>(eight * 0x0101010101010101u >> 56);
-        }
-        return sum;
+    static Wide sum(const double (*tiles)[lanes]) {
+        alignas(64) double x[lanes][batch];
+        transpose<double, lanes>(tiles, x);
+        const auto at = [&x](int k) { return Wide::load(x[k]); };
+        return ((at(0) + at(4)) + (at(1) + at(5))) + ((at(2) + at(6)) + (at(3) + at(7)));
+    }
+    static Wide smallest(const double (*tiles)[lanes]) {
+        alignas(64) double x[lanes][batch];
+        transpose<double, lanes>(tiles, x);
+        Wide low = Wide::load(x[0]);
+        for (int k = 1; k < lanes; ++k) low = least(low, Wide::load(x[k]));
+        return low;
     }
 };
 

@@ -2,7 +2,6 @@
 #pragma once
 
 #include "certificate/large_tiles.hpp"
-#include "certificate/segments.hpp"
 #include "drivers/segments.hpp"
 #include "kernels/groups.hpp"
 #include "kernels/large_tiles.hpp"
@@ -23,24 +22,22 @@ public:
           at_most_(job.row_least == 0),
           square_(Staging<T>::squares_later(job)),
           kernel_(job.width, job.row_most),
-          together_(job),
           certifier_(job) {}
 
     void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window,
                Verdicts& verdicts) override {
-        for (int t = 0; t < count; ++t) {
-            fetch_ahead(job_, strip, k + t, 1);
-            load(window, t);
-            const bool warm = job_.start_columns.data != nullptr && read_start(strip.start_columns[k + t]);
-            kernel_.solve(warm ? warm_rounds : cold_rounds, warm);
-            write_mask(window, t);
-            store_prices(job_.rows, strip.rows[k + t], m_, kernel_.u);
-            store_prices(job_.columns, strip.columns[k + t], m_, kernel_.v);
-            std::memcpy(u_[t], kernel_.u, sizeof u_[t]);
-            std::memcpy(v_[t], kernel_.v, sizeof v_[t]);
+        for (int t = 0; t < count; t += together) {
+            const int here = std::min(together, count - t);
+            fetch_ahead(job_, strip, k + t, here);
+            for (int i = 0; i < here; ++i) load(window, t + i, i);
+            if (job_.start_columns.data == nullptr) {
+                kernel_.start(cold_rounds, false);
+                for (int i = 0; i < here; ++i) finish(strip, k, window, t, i);
+            } else {
+                solve_from_prices(strip, k, window, t, here);
+            }
         }
-        if (!together_.prove(window, count, u_[0], v_[0], job_.tolerance(), verdicts))
-            for (int t = 0; t < count; ++t) certifier_.certify(window, t, u_[t], v_[t], verdicts);
+        certifier_.certify(window, count, u_[0], v_[0], verdicts);
         outcome_.augmentations += kernel_.augmentations;
         outcome_.steps += kernel_.steps;
         kernel_.augmentations = kernel_.steps = 0;
@@ -51,32 +48,63 @@ private:
     Outcome& outcome_;
     int m_;
     bool at_most_, square_;
-    Integer<T> signs_ = 0;  // negative if a score of the tile is
     TileKernel<T, P> kernel_;
-    SegmentCertifier<T, P> together_;
     LargeTileCertifier<T, P> certifier_;
+    static constexpr int together = TileKernel<T, P>::together;
+    Integer<T> signs_[together] = {};  // negative if a score of the tile is
     // Prices of a segment's tiles, of side P / 2 + 1 at least, or 5.
     static constexpr int least_side = P == 8 ? 5 : P / 2 + 1;
     static constexpr int most_tiles = segment_entries / (least_side * least_side) + 1;
     alignas(64) T u_[most_tiles][P], v_[most_tiles][P];
 
-    // The tile's scores; rows and columns beyond m are left alone. Where a line may keep fewer than n,
-    // negative scores count as 0, and are dropped in the end: their magnitude shall not round the other
-    // scores away.
-    void load(const Window<T>& window, int tile) {
-        signs_ = 0;
-        for (int i = 0; i < m_; ++i) {
-            T* to = kernel_.s[i];
-            const T* from = window.row(tile, i);
+    // Tiles t to t + here - 1, loaded, from the prices that they are given where these are of use. What
+    // becomes of a tile must not depend on its neighbours, so each kind goes by itself.
+    __attribute__((noinline)) void solve_from_prices(const Strip& strip, std::ptrdiff_t k, Window<T>& window,
+                                                     int t, int here) {
+        bool useful[together] = {}, any = false, all = true;
+        for (int i = 0; i < here; ++i) {
+            useful[i] = read_start(strip.start_columns[k + t + i], i);
+            any |= useful[i];
+            all &= useful[i];
+        }
+        if (any) kernel_.start(warm_rounds, true);
+        for (int i = 0; i < here; ++i)
+            if (useful[i]) finish(strip, k, window, t, i);
+        if (!all) kernel_.start(cold_rounds, false);
+        for (int i = 0; i < here; ++i)
+            if (!useful[i]) finish(strip, k, window, t, i);
+    }
+
+    // Solves the i-th of the tiles in the kernel, which is the window's tile t + i, and hands its answer out.
+    inline __attribute__((always_inline)) void finish(const Strip& strip, std::ptrdiff_t k, Window<T>& window,
+                                                      int t, int i) {
+        kernel_.finish(i);
+        const int tile = t + i;
+        write_mask(window, tile, signs_[i]);
+        store_prices(job_.rows, strip.rows[k + tile], m_, kernel_.prices_u());
+        store_prices(job_.columns, strip.columns[k + tile], m_, kernel_.prices_v());
+        std::memcpy(u_[tile], kernel_.prices_u(), sizeof u_[tile]);
+        std::memcpy(v_[tile], kernel_.prices_v(), sizeof v_[tile]);
+    }
+
+    // The window's tile as the kernel's i-th; rows and columns beyond m are left alone. Where a line may keep
+    // fewer than n, negative scores count as 0, and are dropped in the end: their magnitude shall not round
+    // the other scores away.
+    void load(const Window<T>& window, int tile, int i) {
+        signs_[i] = 0;
+        for (int row = 0; row < m_; ++row) {
+            T* to = kernel_.s[row] + i * P;
+            const T* from = window.row(tile, row);
             if (m_ == P) std::memcpy(to, from, P * sizeof(T));
             else std::memcpy(to, from, m_ * sizeof(T));
             if (square_)
                 for (int j = 0; j < m_; ++j) to[j] *= to[j];
-            if (at_most_) raise_to_zero(to);
+            if (at_most_) signs_[i] |= raise_to_zero(to);
         }
     }
 
-    void raise_to_zero(T* row) {
+    // Negative if a score of the row was.
+    Integer<T> raise_to_zero(T* row) const {
         Integer<T> signs = 0;
         for (int j = 0; j < m_; ++j) {
             Integer<T> bits;
@@ -84,30 +112,30 @@ private:
             signs |= bits;
             row[j] = row[j] > 0 ? row[j] : T{0};
         }
-        signs_ |= signs;
+        return signs;
     }
 
     // False, and nothing of use in v, if a price is so far off the scores that rounding would drown them.
-    bool read_start(const char* from) {
+    bool read_start(const char* from, int tile) {
         T largest = 0;
         for (int i = 0; i < m_; ++i)
-            for (int j = 0; j < m_; ++j) largest = std::max(largest, std::abs(kernel_.s[i][j]));
+            for (int j = 0; j < m_; ++j) largest = std::max(largest, std::abs(kernel_.s[i][tile * P + j]));
         const std::ptrdiff_t stride = job_.start_columns.strides[job_.start_columns.ndim - 1];
         bool useful = true;
         for (int j = 0; j < m_; ++j, from += stride) {
             const double price = read_price(from, job_.start_is_double);
             useful &= std::abs(price) <= 16 * static_cast<double>(largest);
-            kernel_.v[j] = static_cast<T>(price);
+            kernel_.v[tile * P + j] = static_cast<T>(price);
         }
         return useful;
     }
 
-    void write_mask(Window<T>& window, int tile) {
+    void write_mask(Window<T>& window, int tile, Integer<T> signs) {
         std::uint64_t kept[P];
         for (int i = 0; i < m_; ++i) kept[i] = kernel_.kept(i);
         if (at_most_) {
             if (!kernel_.make_prices_non_negative()) shrink(kept);
-            for (int i = 0; i < m_ && signs_ < 0; ++i) {
+            for (int i = 0; i < m_ && signs < 0; ++i) {
                 const T* scores = window.row(tile, i);
                 std::uint64_t positive = 0;
                 for (int j = 0; j < m_; ++j)
@@ -128,22 +156,23 @@ private:
 
     // Replaces the mask and the prices by those of the best mask that keeps at most n.
     __attribute__((noinline)) void shrink(std::uint64_t* kept) {
+        T *const u = kernel_.prices_u(), *const v = kernel_.prices_v();
         FlowTile<double> tile;
         tile.height = tile.width = m_;
         tile.rows = job_.row_bounds();
         tile.columns = job_.column_bounds();
         for (int i = 0; i < m_; ++i) {
-            for (int j = 0; j < m_; ++j) tile.scores[i][j] = kernel_.s[i][j];
-            tile.u[i] = kernel_.u[i];
-            tile.v[i] = kernel_.v[i];
+            for (int j = 0; j < m_; ++j) tile.scores[i][j] = kernel_.score(i, j);
+            tile.u[i] = u[i];
+            tile.v[i] = v[i];
             tile.kept[i] = kept[i];
             tile.keep[i] = tile.drop[i] = 0;
         }
         shrink_tile(tile, outcome_);
         for (int i = 0; i < m_; ++i) {
             kept[i] = tile.kept[i];
-            kernel_.u[i] = static_cast<T>(tile.u[i]);
-            kernel_.v[i] = static_cast<T>(tile.v[i]);
+            u[i] = static_cast<T>(tile.u[i]);
+            v[i] = static_cast<T>(tile.v[i]);
         }
     }
 };

@@ -52,7 +52,7 @@ private:
     static constexpr int most_tiles = most_segment_tiles + L;  // in whole registers
 
     const Job& job_;
-    SegmentCertifier<T, M == 4 ? 4 : 8> together_;
+    SegmentCertifier<T> together_;  // of tiles of side 4
     SmallTileCertifier<T, M> certifier_;
     bool square_;
     typename Kernel::Parts parts_;
