@@ -17,7 +17,7 @@ from .backends.finishing import solve_exactly
 from .certificate import Proofs, feasible, price, prove, settle, tolerance_of
 from .errors import BackendFailedError
 from .layout import Block, Chunk
-from .layout.device import DeviceBlock
+from .layout.placed import PlacedBlock
 from .rounding import upper_sum
 from .types import Prices
 
@@ -36,7 +36,7 @@ def certified(backend: Backend, block: Block, first: int, last: int) -> Report:
     BackendFailedError
         If the backend's masks are infeasible, or what it reports of them is not true; names the tile.
     """
-    if isinstance(block, DeviceBlock) and block.placed is not None:
+    if isinstance(block, PlacedBlock):
         report = backend.solve(block, first, last)
         return _Run(backend, block, first, last).finish(report) if report.pending else report
     if isinstance(backend, ChunkBackend):
@@ -125,7 +125,7 @@ class _Run:
 
     def finish(self, report: Report) -> Report:
         """Prove, finish, or give up the tiles of a placed block that its backend left pending."""
-        assert isinstance(self.block, DeviceBlock)
+        assert isinstance(self.block, PlacedBlock)
         places = np.asarray(report.pending)
         host, mask = self.block.some_on_host(places)
         feasible_ = feasible(np, host, mask)
@@ -140,7 +140,6 @@ class _Run:
             for part, better in zip(prices, answer.prices, strict=True):
                 if part is not None and better is not None:
                     part[k] = better
-        assert self.block.placed is not None
         self.block.placed.write(places, mask, prices)
         self.block.placed.record(places, objective, bound)
         return _report(

@@ -26,6 +26,7 @@ from .frameworks import Framework, device_of, framework_of, to_numpy
 from .layout import Block
 from .layout.device import DeviceLayout
 from .layout.host import HostLayout
+from .layout.placed import PlacedLayout
 from .pattern import Pattern
 from .problem import MaskProblem, UnfitScoresError
 from .result import MaskResult, SolveInterrupted, Status, TileSums
@@ -279,13 +280,8 @@ class _Solve:
 
     def _lay_out(self) -> Layout:
         if self.problem.framework is not None:
-            return DeviceLayout(
-                self.problem,
-                prices=self.duals,
-                tiles=self.tiles,
-                start=self.start,
-                in_place=self._in_place(),
-            )
+            kind = PlacedLayout if self._in_place() else DeviceLayout
+            return kind(self.problem, prices=self.duals, tiles=self.tiles, start=self.start)
         return HostLayout(
             self.problem, mask=self.buffer, prices=self.duals, tiles=self.tiles, start=self.start
         )

@@ -107,11 +107,11 @@ class Backend(abc.ABC):
         return None
 
     def works_in_place(self, problem: MaskProblem) -> bool:
-        """Whether `solve` is to be handed arrays of this problem that are not on the host, as they lie.
+        """Whether `solve` is to be handed arrays of this problem that are not on the host, where they are.
 
-        A backend that says so is handed the one block of all tiles, ``placed`` as `masksolve.layout.placed`
-        says. It reads and writes through those strided views, checks the scores (see ``checks_scores``),
-        and proves tiles itself; only backends of this package are believed.
+        A backend that says so is handed the one block of all tiles, a `masksolve.layout.placed.PlacedBlock`.
+        It reads and writes through the strided views in there, checks the scores (see ``checks_scores``), and
+        proves tiles itself; only backends of this package are believed.
         """
         return False
 

@@ -12,15 +12,14 @@ from ...certificate import tolerance_of
 from ...errors import BackendUnavailableError
 from ...frameworks import to_numpy
 from ...layout import Chunk
-from ...layout.device import DeviceBlock
-from ...layout.placed import Placed
+from ...layout.placed import Placed, PlacedBlock
 from ...problem import UnfitScoresError
 from ...types import Prices
 from ..base import Report
 from .launching import INTERPRETED, Rule, Task, Totals, run
 
 
-def solve_placed(block: DeviceBlock, placed: Placed, rounds: int) -> Report:
+def solve_placed(block: PlacedBlock, rounds: int) -> Report:
     """Solve a block where it is; tiles that float32 leaves open are solved again in float64.
 
     Raises
@@ -28,7 +27,7 @@ def solve_placed(block: DeviceBlock, placed: Placed, rounds: int) -> Report:
     UnfitScoresError
         If a score is not finite, or larger than the problem says.
     """
-    problem = block.problem
+    problem, placed = block.problem, block.placed
     least, most = block.row_bounds
     dtype = np.float64 if problem.double else np.float32
     rule = Rule(

@@ -279,3 +279,14 @@ def test_unfit_float64_scores_are_refused(value: float, device: str) -> None:
     scores[5, 2] = value
     with pytest.raises(ValueError, match=r"scores must be finite, got (nan|inf) at index \[5, 2\]"):
         ms.solve(scores.to(device), "4:8-T", backend="triton")
+
+
+@pytest.mark.parametrize("pattern", ["2:4-T", "4:8-T at_most", "2:4"])
+def test_time_limits_fill_what_was_not_reached(pattern: str, device: str) -> None:
+    scores = gaussian(16, 16)
+    found = ms.solve(scores.to(device), pattern, backend="triton", time_limit=1e-9, duals=True, tiles=True)
+    assert found.status is ms.Status.TIME_LIMIT
+    assert ms.verify(found.mask.cpu(), pattern).ok
+    assert found.objective == pytest.approx(float(scores.double()[found.mask.cpu()].sum()))
+    assert float(found.tiles.objective.sum()) == pytest.approx(found.objective)
+    assert found.bound >= ms.solve(scores, pattern).objective
