@@ -26,7 +26,7 @@ from ..errors import CheckpointError
 from ..pattern import Pattern
 from ..solve import solve
 from ..types import Prices
-from .entries import Entry, read, scores_of
+from .entries import Entry, read, weights_of
 from .formats import WeightFile, open_weights
 from .journal import Workspace, unwritable
 from .plan import Plan, stores_prices
@@ -230,11 +230,11 @@ def _prove(
         mask = new != 0
         if not np.array_equal(np.where(mask, old, 0), new):
             return replace(proof, wrong="kept weights are not the original ones")
-        scores = scores_of(old.byteswap() if entry.swapped else old, entry.dtype)
+        weights = weights_of(old.byteswap() if entry.swapped else old, entry.dtype)
         key = f"{proof.file}:{proof.name}:{number}"
         duals = certificate.duals(key) if treatment is not None and stores_prices(treatment) else None
         try:
-            found = _recompute(scores, mask, pattern, duals)
+            found = _recompute(weights, mask, pattern, duals)
         except ValueError as error:
             return replace(proof, wrong=str(error))
         objectives.append(found.objective)
@@ -244,20 +244,21 @@ def _prove(
 
 
 def _recompute(
-    scores: npt.NDArray[Any], mask: npt.NDArray[np.bool_], pattern: Pattern, duals: Prices | None
+    weights: npt.NDArray[Any], mask: npt.NDArray[np.bool_], pattern: Pattern, duals: Prices | None
 ) -> Any:
     """Objective and bound of the non-zeros as a mask.
 
     A kept weight may be zero, so that the non-zeros may fall short of a pattern that wants exactly n.
-    They are then completed with entries of score zero. Whoever finds these entries need not be trusted:
+    They are then completed with entries that are zero. Whoever finds these entries need not be trusted:
     what counts is that the completed mask follows the pattern, which is checked, and has the same sum.
     """
     broken = verify(mask, dataclasses.replace(pattern, constraint="at_most"))
     if not broken:
         raise ValueError(str(broken).splitlines()[0])
     if not verify(mask, pattern):
-        mask = solve(scores, pattern, keep=mask, drop=(scores > 0) & ~mask, duals=False).mask
-    return recompute(scores, mask, pattern, duals)
+        drop = (weights != 0) & ~mask
+        mask = solve(weights, pattern, keep=mask, drop=drop, duals=False, score="magnitude").mask
+    return recompute(weights, mask, pattern, duals, score="magnitude")
 
 
 def _disagreement(proof: Proof, stated: Mapping[str, Any]) -> str | None:

@@ -26,7 +26,13 @@ Bits = npt.NDArray[np.unsignedinteger[Any]]
 WIDTHS: Mapping[str, int] = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 """Bytes of each number format that can be pruned, named as safetensors does."""
 
-_FLOAT8 = {"F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
+_WRITTEN = 1 << 17
+"""Bytes that are handed to the operating system at a time, as by ``cp``. Linux caches a larger write in
+larger pages, which a virtual machine may first have to ask its host for: writes of four megabytes were ten
+times slower."""
+
+_NUMPY = {"F64": "float64", "F32": "float32", "F16": "float16"}
+_ML_DTYPES = {"BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,36 @@ class Entry:
         return self.shape[::-1] if self.fortran else self.shape
 
 
-def scores_of(bits: Bits, dtype: str) -> npt.NDArray[np.floating[Any]]:
+def weights_of(bits: Bits, dtype: str) -> npt.NDArray[Any]:
+    """Numbers that stored bits stand for: a view of them, and a copy in float16 of float8.
+
+    Float16 holds every number of both float8 formats, which `masksolve.solve` does not read.
+
+    Parameters
+    ----------
+    bits : array of unsigned integers, any shape
+        In the processor's order of bytes.
+    dtype : str
+        A key of `WIDTHS`.
+
+    Raises
+    ------
+    CheckpointError
+        If the format is one that NumPy knows only through ml_dtypes, which is missing.
+
+    Examples
+    --------
+    >>> weights_of(np.array([0x38, 0xB0], np.uint8), "F8_E4M3")
+    array([ 1. , -0.5], dtype=float16)
+    """
+    numbers = _numbers(dtype)
+    if numbers.itemsize > 1:
+        return bits.view(numbers)
+    every = np.arange(256, dtype=np.uint8).view(numbers).astype(np.float16)
+    return np.asarray(every[bits])
+
+
+def magnitudes_of(bits: Bits, dtype: str) -> npt.NDArray[np.floating[Any]]:
     """Magnitudes of stored numbers, in float32 (float64 for float64).
 
     The sign is cleared in the bits, which is several times faster than converting 16-bit numbers first.
@@ -73,35 +108,33 @@ def scores_of(bits: Bits, dtype: str) -> npt.NDArray[np.floating[Any]]:
     Parameters
     ----------
     bits : array of unsigned integers, any shape
+        In the processor's order of bytes.
     dtype : str
         A key of `WIDTHS`.
 
     Examples
     --------
-    >>> scores_of(np.array([0xBF80, 0x4000], np.uint16), "BF16")
+    >>> magnitudes_of(np.array([0xBF80, 0x4000], np.uint16), "BF16")
     array([1., 2.], dtype=float32)
     """
-    if dtype == "F64":
-        return np.abs(bits.view(np.float64))
-    if dtype == "F32":
-        return np.abs(bits.view(np.float32))
-    if dtype == "F16":
-        return np.abs(bits.view(np.float16)).astype(np.float32)
     if dtype == "BF16":  # shifting the sign out and back leaves the upper half of a float32
         wide = np.left_shift(bits, np.uint32(17), dtype=np.uint32)
         wide >>= np.uint32(1)
         return wide.view(np.float32)
-    every = np.arange(256, dtype=np.uint8).view(_float8(dtype)).astype(np.float32)
-    return np.abs(every)[bits]
+    weights: npt.NDArray[np.floating[Any]] = np.abs(weights_of(bits, dtype))
+    return weights if weights.itemsize > 2 else weights.astype(np.float32)
 
 
-def _float8(name: str) -> np.dtype[Any]:
+def _numbers(dtype: str) -> np.dtype[Any]:
+    if dtype in _NUMPY:
+        return np.dtype(_NUMPY[dtype])
     try:
         import ml_dtypes
     except ModuleNotFoundError:
-        raise CheckpointError('float8 tensors need ml_dtypes: pip install "masksolve[cli]"') from None
-    dtype: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _FLOAT8[name]))
-    return dtype
+        name = "bfloat16" if dtype == "BF16" else "float8"
+        raise CheckpointError(f'{name} tensors need ml_dtypes: pip install "masksolve[cli]"') from None
+    numbers: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _ML_DTYPES[dtype]))
+    return numbers
 
 
 def read(path: Path, entry: Entry, first: int = 0, count: int | None = None) -> npt.NDArray[np.uint8]:
@@ -164,7 +197,9 @@ def write(path: Path, offset: int, buffer: npt.NDArray[np.uint8]) -> None:
     try:
         os.lseek(descriptor, offset, os.SEEK_SET)
         while view:
-            view = view[os.write(descriptor, view) :]
+            view = view[os.write(descriptor, view[:_WRITTEN]) :]
+        if hasattr(os, "posix_fadvise"):  # begins to bring them to the disk, which is waited for in the end
+            os.posix_fadvise(descriptor, offset, len(buffer), os.POSIX_FADV_DONTNEED)
     except OSError as error:
         error.filename = error.filename or str(path)
         raise

@@ -14,7 +14,8 @@ import numpy as np
 from .._version import __version__
 from ..errors import CheckpointError
 from ..solve import solve
-from .entries import Entry, read, scores_of
+from .digests import NAME
+from .entries import Entry, read, weights_of
 from .folder import Checkpoint
 from .selection import Selection, Treatment
 from .work import Piece, matrices, parts
@@ -79,7 +80,7 @@ class Plan:
         }
         settings = {**self.selection.settings(), "backend": self.how["backend"]}
         settings["options"] = {name: value for name, value in self.how.items() if name != "backend"}
-        return {"masksolve": __version__, "settings": settings, "inputs": inputs}
+        return {"masksolve": __version__, "digests": NAME, "settings": settings, "inputs": inputs}
 
     def pieces(
         self, step: Step, folder: Path, *, prices: Path | None = None, worst: bool = False
@@ -131,7 +132,8 @@ class Plan:
         bits = matrices(buffer, step.entry, shape, order)
         rows = max(1, _SAMPLE // max(1, bits[0].size) // pattern.m) * pattern.m
         sample = np.ascontiguousarray(bits[:rows] if bits.ndim == 2 else bits)
-        solve(scores_of(sample, step.entry.dtype), pattern, duals=False, **self.how)
+        weights = weights_of(sample, step.entry.dtype)
+        solve(weights, pattern, score="magnitude", duals=False, tiles=False, **self.how)
         return (time.perf_counter() - started) / sample.nbytes
 
 

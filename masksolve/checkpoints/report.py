@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from .digests import together
 from .plan import Plan, Step
 from .work import Record
 
@@ -33,7 +33,7 @@ class TensorReport:
         Entries that the mask drops, and all entries.
     status, backend : str
     input, output : str
-        SHA-256 of the bytes read and written; of a tensor that is handled in parts, of the parts'
+        BLAKE3 of the bytes read and written; of a tensor that is handled in parts, of the parts'
         digests in hexadecimal.
     parts : int
     worst : mapping or None
@@ -237,8 +237,3 @@ def report_from(content: Mapping[str, Any], plan: Plan, target: Path) -> Report:
         identity=plan.identity(),
         complete_before=True,
     )
-
-
-def together(digests: Sequence[str]) -> str:
-    """Digest of a tensor from those of its parts."""
-    return digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()

@@ -17,14 +17,15 @@ from typing import Any
 from ..errors import CheckpointError, MaskSolveError
 from ..execution import Execution
 from .certificates import check_place, write_certificate
+from .digests import digest, together
 from .entries import read
 from .folder import MANIFEST
 from .formats import open_weights
 from .journal import Workspace, differences
 from .output import check_target, publish, stage
 from .plan import Plan
-from .report import Report, make_report, report_from, together
-from .work import Piece, Record, check, digest, do
+from .report import Report, make_report, report_from
+from .work import Piece, Record, check, do
 
 _WAITING = 256
 """Pieces handed to an executor whose size is not known, and not yet finished."""

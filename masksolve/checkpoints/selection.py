@@ -136,18 +136,8 @@ def _lay(entry: Entry, pattern: Pattern, axes: Axes | None, config: Mapping[str,
         pattern = Pattern(
             pattern.n, pattern.m, constraint=pattern.constraint, remainder=pattern.remainder, axis=-2
         )
-    misfit = _misfit(pattern, tuple(entry.shape[axis] for axis in order))
-    return Treatment(pattern, order) if misfit is None else misfit
-
-
-def _misfit(pattern: Pattern, shape: tuple[int, ...]) -> str | None:
-    if not -len(shape) <= pattern.axis < len(shape):
-        return f"has no axis {pattern.axis}"
-    grouped = shape[-2:] if pattern.transposable else (shape[pattern.axis],)
-    odd = [extent for extent in grouped if extent % pattern.m]
-    if odd and pattern.remainder == "error":
-        return f"{odd[0]} is not a multiple of {pattern.m}"
-    return None
+    misfit = pattern.misfit(tuple(entry.shape[axis] for axis in order))
+    return Treatment(pattern, order) if misfit is None else misfit.partition(" (shape ")[0]
 
 
 def read_recipe(recipe: Path | Mapping[str, Any]) -> tuple[Rule, ...]:

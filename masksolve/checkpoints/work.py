@@ -7,7 +7,6 @@ bytes to the same place, so that a worker may die or a piece be done again at an
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -23,7 +22,8 @@ from ..errors import CheckpointError, MaskSolveError
 from ..pattern import Pattern
 from ..result import MaskResult
 from ..solve import solve
-from .entries import WIDTHS, Bits, Entry, read, scores_of, write
+from .digests import digest
+from .entries import WIDTHS, Bits, Entry, magnitudes_of, read, weights_of, write
 from .selection import Treatment
 
 ENTRIES = 1 << 21
@@ -32,6 +32,9 @@ costs of a solve begin to show."""
 
 COPIED = 1 << 23
 """Bytes of a part of a tensor that is only copied."""
+
+_BLOCK = 1 << 17
+"""Entries whose magnitudes are summed at a time."""
 
 Record = dict[str, Any]
 """What became of a piece, as JSON can hold it."""
@@ -180,11 +183,6 @@ def read_output(piece: Piece) -> npt.NDArray[np.uint8]:
     return read(piece.target, Entry(piece.entry.name, piece.entry.dtype, (), piece.place, piece.count))
 
 
-def digest(buffer: npt.NDArray[np.uint8]) -> str:
-    """SHA-256 of some bytes."""
-    return hashlib.sha256(buffer.data).hexdigest()
-
-
 def matrices(
     buffer: npt.NDArray[np.uint8], entry: Entry, shape: tuple[int, ...], order: tuple[int, ...]
 ) -> Bits:
@@ -197,29 +195,38 @@ def _prune(piece: Piece, buffer: npt.NDArray[np.uint8], gate: AbstractContextMan
     """Set the dropped numbers in a buffer to zero."""
     assert piece.pattern is not None
     bits = matrices(buffer, piece.entry, piece.shape, piece.order)
-    scores = scores_of(bits.byteswap() if piece.entry.swapped else bits, piece.entry.dtype)
+    stored = bits.byteswap() if piece.entry.swapped else bits
+    weights = weights_of(stored, piece.entry.dtype)
+    wanted: dict[str, Any] = {"duals": piece.prices is not None, "tiles": False}
     try:
         with gate:
-            result = solve(scores, piece.pattern, duals=piece.prices is not None, **(piece.how or {}))
+            result = solve(weights, piece.pattern, score="magnitude", **wanted, **(piece.how or {}))
     except (ValueError, TypeError, MaskSolveError) as error:
         part = f", part of it from byte {piece.first}" if piece.first else ""
         raise ValueError(f"tensor '{piece.entry.name}'{part}: {error}") from error
-    np.multiply(bits, result.mask, out=bits)
-    if piece.prices is not None:
-        _save_prices(piece.prices, result)
     record: Record = {
         "objective": result.objective,
         "bound": result.bound if math.isfinite(result.bound) else None,
-        "total": float(scores.sum(dtype=np.float64)),
+        "total": total_of(stored, piece.entry.dtype),
         "zeros": result.mask.size - int(np.count_nonzero(result.mask)),
         "status": result.status.name,
         "backend": result.backend,
     }
     if piece.worst:
-        record["worst"] = worst_tile(scores, result.mask, piece.pattern)
+        record["worst"] = worst_tile(magnitudes_of(stored, piece.entry.dtype), result.mask, piece.pattern)
         if record["worst"] is not None and len(piece.shape) == 2:
             record["worst"]["at"][1] += piece.first // (piece.shape[1] * WIDTHS[piece.entry.dtype])
+    if piece.prices is not None:
+        _save_prices(piece.prices, result)
+    np.multiply(bits, result.mask, out=bits)
     return record
+
+
+def total_of(bits: Bits, dtype: str) -> float:
+    """Sum of the magnitudes of stored numbers, read in blocks that stay in the processor's cache."""
+    flat = bits.ravel(order="K")
+    blocks = np.array_split(flat, -(-flat.size // _BLOCK) or 1)
+    return math.fsum(float(magnitudes_of(block, dtype).sum(dtype=np.float64)) for block in blocks)
 
 
 def _save_prices(path: Path, result: MaskResult) -> None:

@@ -15,7 +15,7 @@ from weight_files import check_pruned, gaussian, safetensors_bytes
 
 import masksolve as ms
 from masksolve.checkpoints import work
-from masksolve.checkpoints.entries import scores_of
+from masksolve.checkpoints.entries import magnitudes_of
 
 FORMATS = {
     "F64": np.float64,
@@ -36,7 +36,7 @@ def test_scores_are_magnitudes(name: str) -> None:
     with np.errstate(invalid="ignore"):
         values = bits.view(FORMATS[name]).astype(np.float64)
     bits, values = bits[~np.isnan(values)], values[~np.isnan(values)]
-    assert np.array_equal(scores_of(bits, name).astype(np.float64), np.abs(values))
+    assert np.array_equal(magnitudes_of(bits, name).astype(np.float64), np.abs(values))
 
 
 @pytest.mark.parametrize("name", ["F8_E4M3", "F8_E5M2"])

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from blake3 import blake3
+from safetensors.numpy import load_file
 from weight_files import contents, folder, gaussian, program
 
 import masksolve as ms
@@ -281,6 +283,13 @@ def test_the_manifest_holds_digests(tmp_path: Path) -> None:
     manifest = json.loads((tmp_path / "out" / "masksolve.json").read_text())
     assert manifest["masksolve"] == ms.__version__
     assert manifest["settings"]["pattern"] == "2:4"
-    for said in manifest["tensors"].values():
-        assert len(said["input"]) == len(said["output"]) == 64
+    assert manifest["digests"] == "BLAKE3"
+    files = {
+        side: {path.name: load_file(path) for path in (tmp_path / side).glob("*.safetensors")}
+        for side in ("in", "out")
+    }
+    for key, said in manifest["tensors"].items():
+        file, _, name = key.partition(":")
+        assert said["input"] == blake3(files["in"][file][name].tobytes()).hexdigest()
+        assert said["output"] == blake3(files["out"][file][name].tobytes()).hexdigest()
         assert (said["input"] == said["output"]) == ("left_alone" in said)

@@ -19,6 +19,7 @@ from ..semi_structured import kernel_misfit
 from . import sparse_products
 from .masked_layer import MaskedLayer, Saliency
 from .parametrization import dense_weight, detach, masking_of, prune, use_sparse_products
+from .passes import passes_of
 from .report import LayerReport, MaskRecord, SparsityReport, totals
 from .saving import SavePretrained, guard_saving
 from .schedule import Schedule, pattern_at
@@ -55,6 +56,8 @@ class Sparsifier:
         warm_start: bool,
         kernels: str,
         options: Mapping[str, Any],
+        backward: str | None = None,
+        gradients: ms.Pattern | str | None = None,
     ) -> None:
         self.model = model
         self.choices = choices
@@ -76,7 +79,8 @@ class Sparsifier:
             for choice in choices:
                 if not choice.skipped:
                     straight = refresh_every is not None
-                    masked = MaskedLayer(choice, straight_through=straight, decay=decay)
+                    passes = passes_of(choice, pattern, backward, gradients)
+                    masked = MaskedLayer(choice, straight_through=straight, decay=decay, passes=passes)
                     self._layers.append(masked)
             follow(model)
             self.refresh()
@@ -101,6 +105,8 @@ class Sparsifier:
         """
         self._check_open("step")
         self.steps += 1
+        for layer in self._layers:
+            layer.follow()
         due = self.refresh_every is not None and not self._frozen and self.steps % self.refresh_every == 0
         if due:
             self.refresh()
@@ -124,7 +130,9 @@ class Sparsifier:
         pattern = pattern_at(self.pattern, self._density, self.steps)
         number = self.records[-1].refresh + 1 if self.records else 0
         found = [
-            layer.find(pattern, self._saliency, warm_start=self._warm_start, options=self._options)
+            layer.find(
+                pattern, self._saliency, warm_start=self._warm_start, options=self._options, seed=self.steps
+            )
             for layer in self._layers
         ]
         for layer, solved in zip(self._layers, found, strict=True):
