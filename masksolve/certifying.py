@@ -17,7 +17,7 @@ from .backends.finishing import solve_exactly
 from .certificate import Proofs, feasible, price, prove, settle, tolerance_of
 from .errors import BackendFailedError
 from .layout import Block, Chunk
-from .layout.device import DeviceBlock
+from .layout.placed import PlacedBlock
 from .rounding import upper_sum
 from .types import Prices
 
@@ -36,7 +36,7 @@ def certified(backend: Backend, block: Block, first: int, last: int) -> Report:
     BackendFailedError
         If the backend's masks are infeasible, or what it reports of them is not true; names the tile.
     """
-    if isinstance(block, DeviceBlock) and block.placed is not None:
+    if isinstance(block, PlacedBlock):
         report = backend.solve(block, first, last)
         return _Run(backend, block, first, last).finish(report) if report.pending else report
     if isinstance(backend, ChunkBackend):
@@ -117,13 +117,15 @@ class _Run:
         proofs = prove(xp, chunk, mask, kept)
         proven = proofs.proven(tolerance_of(dtype))
         if not bool(xp.all(proven)):
-            return self._settle(xp, proofs, np.asarray(self.block.read(proven)), own, dtype, counts)
+            if own is None and not self.backend.exact:
+                return self._left_open(xp, chunk, proofs, proven, counts)
+            return self._settle(xp, proofs, proven, own, dtype, counts)
         self.block.record(self.first, self.last, proofs.objective, proofs.bound)
         return Report(*_totals(xp, chunk, proofs), counts)
 
     def finish(self, report: Report) -> Report:
         """Prove, finish, or give up the tiles of a placed block that its backend left pending."""
-        assert isinstance(self.block, DeviceBlock)
+        assert isinstance(self.block, PlacedBlock)
         places = np.asarray(report.pending)
         host, mask = self.block.some_on_host(places)
         feasible_ = feasible(np, host, mask)
@@ -138,7 +140,6 @@ class _Run:
             for part, better in zip(prices, answer.prices, strict=True):
                 if part is not None and better is not None:
                     part[k] = better
-        assert self.block.placed is not None
         self.block.placed.write(places, mask, prices)
         self.block.placed.record(places, objective, bound)
         return _report(
@@ -175,37 +176,50 @@ class _Run:
                 f"{said} a bound of {report.bound} {where}, below its objective {report.objective}"
             )
 
+    def _left_open(
+        self, xp: Any, chunk: Chunk, proofs: Proofs, proven: Any, counts: Mapping[str, int]
+    ) -> Report:
+        """Report what a heuristic's own prices prove: its masks are not expected to be optimal.
+
+        Everything stays where the arrays are but the sums, and the tile whose gap is largest.
+        """
+        self.block.record(self.first, self.last, proofs.objective, proofs.bound)
+        gap = xp.where(proven, -xp.ones_like(proofs.scale), proofs.gap(xp))
+        worst = int(xp.argmax(gap))
+        return Report(
+            *_totals(xp, chunk, proofs),
+            counts,
+            open=int(xp.sum(xp.astype(~proven, xp.int64))),
+            worst_tile=chunk.numbers[worst],
+            worst_gap=float(gap[worst]),
+        )
+
     def _settle(
         self, xp: Any, proofs: Proofs, proven: Any, own: Prices | None, dtype: str, counts: Mapping[str, int]
     ) -> Report:
-        """Prove, finish, or give up the tiles that the prices leave open.
-
-        A heuristic's prices are left as they are: its masks are not expected to be optimal.
-        """
+        """Prove, finish, or give up the tiles that the prices leave open."""
         parts = (proofs.objective, proofs.bound, proofs.gap(xp))
         objective, bound, gap = (np.array(self.block.read(part)) for part in parts)
-        open_ = np.flatnonzero(~proven)
-        still = np.ones(len(open_), np.bool_)
+        open_ = np.flatnonzero(~np.asarray(self.block.read(proven)))
         host = self.block.on_host(self.first, self.last).some(open_)
-        if own is not None or self.backend.exact:
-            mask = np.asarray(self.block.mask_of(self.first, self.last))[open_]
-            prices = price(host, mask) if own is None else own.some(open_)
-            settled = settle(host, mask, prices, dtype)
-            counts = {**counts, "decided_in_integers": settled.in_integers, "finished": 0}
-            still = settled.open.copy()
-            for k, tile in enumerate(open_):
-                better: tuple[Any, Prices] | None = None
-                if settled.bound[k] < bound[tile] or not still[k]:
-                    objective[tile], bound[tile] = settled.objective[k], settled.bound[k]
-                    gap[tile] = settled.gap[k]
-                    better = mask[k], prices.tile(k)
-                if still[k] and finishes(type(self.backend)):
-                    answer = solve_exactly(host.some([k]))
-                    objective[tile], bound[tile], still[k] = answer.objective, answer.bound, answer.open
-                    better = answer.mask, answer.prices
-                    counts["finished"] += 1
-                if better is not None:
-                    self.block.amend(self.first + int(tile), *better)
+        mask = np.asarray(self.block.mask_of(self.first, self.last))[open_]
+        prices = price(host, mask) if own is None else own.some(open_)
+        settled = settle(host, mask, prices, dtype)
+        counts = {**counts, "decided_in_integers": settled.in_integers, "finished": 0}
+        still = settled.open.copy()
+        for k, tile in enumerate(open_):
+            better: tuple[Any, Prices] | None = None
+            if settled.bound[k] < bound[tile] or not still[k]:
+                objective[tile], bound[tile] = settled.objective[k], settled.bound[k]
+                gap[tile] = settled.gap[k]
+                better = mask[k], prices.tile(k)
+            if still[k] and finishes(type(self.backend)):
+                answer = solve_exactly(host.some([k]))
+                objective[tile], bound[tile], still[k] = answer.objective, answer.bound, answer.open
+                better = answer.mask, answer.prices
+                counts["finished"] += 1
+            if better is not None:
+                self.block.amend(self.first + int(tile), *better)
         self.block.record(self.first, self.last, objective, bound)
         return _report(objective.tolist(), bound.tolist(), counts, host, still, gap[open_])
 

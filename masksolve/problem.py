@@ -142,6 +142,11 @@ class MaskProblem:
         return self if self.entries is None else self.entries
 
     @property
+    def away(self) -> bool:
+        """Whether the arrays are on an accelerator, and to be solved there."""
+        return self.framework is not None and not self.framework.on_host(self.scores)
+
+    @property
     def forced(self) -> bool:
         """Whether there are forced choices."""
         return self.keep is not None or self.drop is not None

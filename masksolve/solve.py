@@ -25,6 +25,7 @@ from .frameworks import Framework, device_of, framework_of, to_numpy
 from .layout import Block
 from .layout.device import DeviceLayout
 from .layout.host import HostLayout
+from .layout.placed import PlacedLayout
 from .pattern import Pattern
 from .problem import MaskProblem, UnfitScoresError
 from .result import MaskResult, SolveInterrupted, Status, TileSums
@@ -261,6 +262,9 @@ class _Solve:
         checks = self.engine.checks_scores or self._in_place()
         if not checks or self.problem.pattern.remainder == "dense":
             self.problem = self.problem.read()
+        if self.problem.away:
+            # A device shares the work out itself, and another thread would not have the caller's stream.
+            self.execution = replace(self.execution, workers=1)
         execution = self.execution.advancing()
         try:
             layout = self._lay_out()
@@ -278,13 +282,8 @@ class _Solve:
 
     def _lay_out(self) -> Layout:
         if self.problem.framework is not None:
-            return DeviceLayout(
-                self.problem,
-                prices=self.duals,
-                tiles=self.tiles,
-                start=self.start,
-                in_place=self._in_place(),
-            )
+            kind = PlacedLayout if self._in_place() else DeviceLayout
+            return kind(self.problem, prices=self.duals, tiles=self.tiles, start=self.start)
         mask = None if self.problem.entries is not None else self.buffer
         return HostLayout(self.problem, mask=mask, prices=self.duals, tiles=self.tiles, start=self.start)
 
@@ -322,7 +321,10 @@ class _Solve:
     def _spans(self, layout: Layout) -> list[tuple[Any, int, int]]:
         if self._in_place():  # a device shares out the work itself
             return [(block, 0, block.tiles) for block in layout.blocks]
-        entries = min(self.engine.chunk_entries, max(self.problem.size // _MANY, _SMALL))
+        if self.problem.away:
+            entries = self.engine.device_entries
+        else:
+            entries = min(self.engine.chunk_entries, max(self.problem.size // _MANY, _SMALL))
         return [
             (block, first, min(first + step, block.tiles))
             for block in layout.blocks

@@ -73,8 +73,8 @@ class Backend(abc.ABC):
     extra : str
         Extra of masksolve that brings it, as in ``pip install "masksolve[extra]"``; empty if the
         module's own name is the one to install.
-    chunk_entries : int
-        About how many scores to hand over at a time.
+    chunk_entries, device_entries : int
+        About how many scores to hand over at a time, on the host and on an accelerator.
     checks_scores : bool
         Whether `solve` itself raises `UnfitScoresError` for scores that are not finite or exceed
         ``block.largest``, so that they need not be read beforehand.
@@ -90,6 +90,7 @@ class Backend(abc.ABC):
     requires: ClassVar[str] = ""
     extra: ClassVar[str] = ""
     chunk_entries: ClassVar[int] = 1 << 16
+    device_entries: ClassVar[int] = 1 << 24
     checks_scores: ClassVar[bool] = False
     in_namespace: ClassVar[bool] = False
 
@@ -106,11 +107,11 @@ class Backend(abc.ABC):
         return None
 
     def works_in_place(self, problem: MaskProblem) -> bool:
-        """Whether `solve` is to be handed arrays of this problem that are not on the host, as they lie.
+        """Whether `solve` is to be handed arrays of this problem that are not on the host, where they are.
 
-        A backend that says so is handed the one block of all tiles, ``placed`` as `masksolve.layout.placed`
-        says. It reads and writes through those strided views, checks the scores (see ``checks_scores``),
-        and proves tiles itself; only backends of this package are believed.
+        A backend that says so is handed the one block of all tiles, a `masksolve.layout.placed.PlacedBlock`.
+        It reads and writes through the strided views in there, checks the scores (see ``checks_scores``), and
+        proves tiles itself; only backends of this package are believed.
         """
         return False
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..frameworks import framework_of
 from ..problem import MaskProblem
@@ -21,7 +20,6 @@ from ..tiling import Region, Segment
 from ..types import BoolArray, Bounds, Prices
 from . import SMALL_SUMS, Chunk, TileNumbers, keeps
 from .host import tile_numbers, worth
-from .placed import Placed
 
 
 @dataclass(eq=False)
@@ -30,15 +28,12 @@ class DeviceBlock:
 
     ``scores``, ``keep`` and ``drop`` are (tiles, r, c), made when they are asked for; ``start`` is (tiles,
     r) and (tiles, c), in row-major order of the region's grid. ``answers`` holds, by the first tile of
-    every run that was written, masks, row prices, column prices; ``sums`` objectives and bounds. If the
-    block is ``placed``, a backend reads and writes through the views in there instead, and nothing is
-    collected.
+    every run that was written, masks, row prices, column prices; ``sums`` objectives and bounds.
     """
 
     problem: MaskProblem
     start: Prices | None
     region: Region
-    placed: Placed | None = None
     answers: dict[int, tuple[Any, Any, Any]] = field(default_factory=dict)
     sums: dict[int, tuple[Any, Any]] = field(default_factory=dict)
 
@@ -121,16 +116,6 @@ class DeviceBlock:
         numbers = TileNumbers(self.number, first, last)
         return Chunk(scores, keep, drop, self.row_bounds, self.column_bounds, numbers)
 
-    def some_on_host(self, places: npt.NDArray[np.intp]) -> tuple[Chunk, BoolArray]:
-        """Copy some tiles of a placed block, and their masks, to the host; the scores in float64."""
-        assert self.placed is not None
-        entries, mask = self.placed.some(places)
-        numbers = [self.number(int(tile)) for tile in places]
-        scores = worth(np.array(self.read(entries), dtype=np.float64), self.problem.score)
-        return Chunk(scores, None, None, self.row_bounds, self.column_bounds, numbers), np.array(
-            self.read(mask)
-        )
-
     def read(self, array: Any) -> Any:
         """Bring an array to the host, in NumPy."""
         assert self.problem.framework is not None
@@ -143,9 +128,6 @@ class DeviceBlock:
     def write(self, first: int, last: int, mask: Any, prices: Prices | None) -> Prices | None:
         """Take masks and prices, from the device or from the host; return the prices as they are kept."""
         xp = self.problem.xp
-        if self.placed is not None:
-            self.placed.write(np.arange(first, last), mask, prices)
-            return prices
         dtype = xp.float64 if self.problem.double else xp.float32
         height, width = self.tile_shape
         rows, columns = (None, None) if prices is None else prices
@@ -159,11 +141,6 @@ class DeviceBlock:
 
     def amend(self, tile: int, mask: BoolArray, prices: Prices) -> None:
         """Replace the mask and the prices of one tile."""
-        if self.placed is not None:
-            self.placed.write(
-                [tile], mask[np.newaxis], Prices(*(x if x is None else x[np.newaxis] for x in prices))
-            )
-            return
         first = max(start for start in self.answers if start <= tile)
         xp, place = self.problem.xp, tile - first
         replaced = []
@@ -174,9 +151,6 @@ class DeviceBlock:
 
     def record(self, first: int, last: int, objective: Any, bound: Any) -> None:
         """Note the objectives and bounds of a run of tiles."""
-        if self.placed is not None:
-            self.placed.record(np.arange(first, last), objective, bound)
-            return
         self.sums[first] = (self._send(objective), self._send(bound))
 
     def _cut(self, array: Any) -> Any:
@@ -192,11 +166,7 @@ class DeviceBlock:
 
 
 class DeviceLayout:
-    """A problem on a device, cut into blocks; what `masksolve.layout.host.HostLayout` is on the host.
-
-    ``in_place`` lays out one region of torch's tensors for a backend that reads and writes them where they
-    are.
-    """
+    """A problem on a device, cut into blocks; what `masksolve.layout.host.HostLayout` is on the host."""
 
     def __init__(
         self,
@@ -205,7 +175,6 @@ class DeviceLayout:
         prices: bool | None = None,
         tiles: bool | None = None,
         start: Prices | None = None,
-        in_place: bool = False,
     ) -> None:
         self._problem, self._tiling = problem, problem.tiling
         tiling, xp, transposable = problem.tiling, problem.xp, problem.pattern.transposable
@@ -214,21 +183,14 @@ class DeviceLayout:
         self._keeps_prices = keeps(prices, tiling.tiles * size, transposable and size <= entries)
         self._keeps_tiles = keeps(tiles, tiling.tiles * 16, False, small=SMALL_SUMS)
         self._tails = tiling.tails(tiling.grouped(xp, problem.scores))
-        self._placed = (
-            Placed.of(problem, prices=self._keeps_prices, tiles=self._keeps_tiles) if in_place else None
-        )
         self.blocks = [
-            DeviceBlock(
-                problem, None if start is None else self._cut_prices(start, region), region, self._placed
-            )
+            DeviceBlock(problem, None if start is None else self._cut_prices(start, region), region)
             for region in tiling.regions
         ]
 
     @property
     def mask(self) -> Any:
         """The whole mask, in the shape of the scores."""
-        if self._placed is not None:
-            return self._placed.whole
         xp = self._problem.xp
         mask = self._join([self._answers(block, 0) for block in self.blocks])
         if self._tails:
@@ -239,8 +201,8 @@ class DeviceLayout:
     @property
     def prices(self) -> Prices | None:
         """Dual prices, (tiles, m) each, or None if they are not kept."""
-        if not self._keeps_prices or self._placed is not None:
-            return None if self._placed is None else self._placed.prices
+        if not self._keeps_prices:
+            return None
         assert self._problem.framework is not None
         with self._problem.framework.double_precision():
             rows = self._joined_prices(1, self._tiling.lines[0])
@@ -290,10 +252,6 @@ class DeviceLayout:
     def _joined_sums(self, which: int) -> Any:
         if not self._keeps_tiles:
             return None
-        if self._placed is not None:
-            placed = self._placed.objective if which == 0 else self._placed.bound
-            assert placed is not None
-            return placed.reshape(self._tiling.grid)
         xp, parts = self._problem.xp, []
         assert self._problem.framework is not None
         with self._problem.framework.double_precision():

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ..problem import MaskProblem
 from ..tiling import Region
-from ..types import Prices
+from ..types import BoolArray, Prices
+from . import Chunk
+from .device import DeviceBlock, DeviceLayout
+from .host import worth
 
 if TYPE_CHECKING:
     import torch
@@ -100,6 +104,57 @@ class Placed:
 
         place = self.place(torch.as_tensor(tiles, device=self.mask.device))
         return self.scores[place], self.mask[place]
+
+
+@dataclass(eq=False, kw_only=True)
+class PlacedBlock(DeviceBlock):
+    """All tiles of a problem, which a backend reads and writes through the views in ``placed``."""
+
+    placed: Placed
+
+    def write(self, first: int, last: int, mask: Any, prices: Prices | None) -> Prices | None:
+        """Write masks and prices of tiles that the backend did not come to."""
+        self.placed.write(np.arange(first, last), mask, prices)
+        return prices
+
+    def record(self, first: int, last: int, objective: Any, bound: Any) -> None:
+        """Note the objectives and bounds of such tiles."""
+        self.placed.record(np.arange(first, last), objective, bound)
+
+    def some_on_host(self, places: npt.NDArray[np.intp]) -> tuple[Chunk, BoolArray]:
+        """Copy some tiles, and their masks, to the host; the scores in float64."""
+        entries, mask = self.placed.some(places)
+        numbers = [self.number(int(tile)) for tile in places]
+        scores = worth(np.array(self.read(entries), dtype=np.float64), self.problem.score)
+        chunk = Chunk(scores, None, None, self.row_bounds, self.column_bounds, numbers)
+        return chunk, np.array(self.read(mask))
+
+
+class PlacedLayout(DeviceLayout):
+    """One region of torch's tensors, for a backend that reads and writes them where they are."""
+
+    blocks: list[PlacedBlock]  # type: ignore[assignment]
+
+    def __init__(self, problem: MaskProblem, **options: Any) -> None:
+        super().__init__(problem, **options)
+        self._placed = Placed.of(problem, prices=self._keeps_prices, tiles=self._keeps_tiles)
+        self.blocks = [
+            PlacedBlock(problem, block.start, block.region, placed=self._placed) for block in self.blocks
+        ]
+
+    @property
+    def mask(self) -> torch.Tensor:
+        """The whole mask, in the shape and memory order of the scores."""
+        return self._placed.whole
+
+    @property
+    def prices(self) -> Prices | None:
+        """Dual prices, (tiles, m) each, or None if they are not kept."""
+        return self._placed.prices
+
+    def _joined_sums(self, which: int) -> torch.Tensor | None:
+        sums = self._placed.bound if which else self._placed.objective
+        return None if sums is None else sums.reshape(self._tiling.grid)
 
 
 def _cut(array: torch.Tensor, region: Region) -> torch.Tensor:

@@ -12,5 +12,6 @@ It needs NumPy and masksolve, raises AssertionError, and works under any test ru
 
 from .conformance import Conformance, check_backend
 from .families import FAMILIES, bfloat16_rounded
+from .subject import Arrays
 
-__all__ = ["FAMILIES", "Conformance", "bfloat16_rounded", "check_backend"]
+__all__ = ["FAMILIES", "Arrays", "Conformance", "bfloat16_rounded", "check_backend"]

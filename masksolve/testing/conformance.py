@@ -14,7 +14,7 @@ from ..errors import BackendUnavailableError, SignedScoresWarning
 from ..pattern import Pattern
 from .checks import CHECKS, check_patterns
 from .families import FAMILIES
-from .subject import Subject
+from .subject import HOST, Arrays, Subject
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def check_backend(
     patterns: Sequence[str | Pattern] = (),
     seed: int = 0,
     rounding: float | None = None,
+    arrays: Arrays = HOST,
 ) -> Conformance:
     """Put a backend through everything that masksolve expects of one.
 
@@ -68,6 +69,9 @@ def check_backend(
     rounding : float or None
         What an exact backend may lose in a tile, relative to its largest magnitude, for each row
         and column. None: 2**-21 for scores that float32 holds, 1e-9 for wider ones.
+    arrays : Arrays
+        How to make the arrays that the backend is to be handed, and to read those that it answers with; by
+        default NumPy's.
 
     Returns
     -------
@@ -87,7 +91,7 @@ def check_backend(
         missing = kind.unavailable()
         if missing is not None:
             raise BackendUnavailableError(f"backend '{kind.name}' {missing}")
-        subject = Subject(kind, dict(options or {}), seed, rounding)
+        subject = Subject(kind, dict(options or {}), seed, rounding, arrays)
         for check in CHECKS:
             check(subject)
         check_patterns(subject, [Pattern.parse(pattern) for pattern in patterns], list(FAMILIES))

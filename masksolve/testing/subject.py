@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
+import numpy.typing as npt
 
 from ..backends import offering
 from ..backends.base import Backend
@@ -16,9 +17,29 @@ from ..errors import BackendRefusedError
 from ..pattern import Pattern
 from ..result import MaskResult
 from ..solve import solve
+from ..types import Prices
 from .assess import Case, assess
 from .families import FAMILIES
 from .oracle import Optimum, demand
+
+
+class Arrays(NamedTuple):
+    """A library's arrays on a device.
+
+    Attributes
+    ----------
+    make : callable
+        From a NumPy array to the same numbers in that library, on that device.
+    read : callable
+        Back again.
+    """
+
+    make: Callable[[npt.NDArray[Any]], Any]
+    read: Callable[[Any], npt.NDArray[Any]]
+
+
+HOST = Arrays(lambda array: array, lambda array: array)
+"""NumPy's own."""
 
 
 @dataclass
@@ -29,6 +50,7 @@ class Subject:
     options: dict[str, Any]
     seed: int
     rounding: float | None
+    arrays: Arrays = HOST
     solves: int = 0
     refused: dict[str, str] = field(default_factory=dict)
 
@@ -62,16 +84,21 @@ class Subject:
 
     def solve(self, case: Case, **arguments: Any) -> MaskResult:
         """Run the backend on a case."""
-        return solve(
-            case.scores,
+        keep, drop = (None if choice is None else self.arrays.make(choice) for choice in case.forced)
+        result = solve(
+            self.arrays.make(case.scores),
             case.pattern,
             backend=self.kind.name,
-            keep=case.forced.keep,
-            drop=case.forced.drop,
+            keep=keep,
+            drop=drop,
             duals=True,
             **arguments,
             **self.options,
         )
+        duals = result.duals
+        if duals is not None:
+            duals = Prices(*(None if part is None else self.arrays.read(part) for part in duals))
+        return replace(result, mask=self.arrays.read(result.mask), duals=duals)
 
     def refusal(self, case: Case) -> str | None:
         """Ask the backend why it cannot run a case, and make a note of it; None if it can."""
@@ -91,7 +118,8 @@ class Subject:
     def chunks_of(self, entries: int) -> Iterator[None]:
         """Hand the backend about so many entries at a time."""
         kind = self.kind
-        self.kind = type(kind.__name__, (kind,), {"chunk_entries": entries})
+        sizes = dict.fromkeys(("chunk_entries", "device_entries"), entries)
+        self.kind = type(kind.__name__, (kind,), sizes)
         try:
             with offering(self.kind):
                 yield

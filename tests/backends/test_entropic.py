@@ -19,6 +19,23 @@ def solve(scores, pattern, **options):
     return ms.solve(scores, pattern, backend="entropic", **options)
 
 
+def transport(kernel, rows, columns, iterations):
+    """Log plan and potentials of tiles (tiles, r, c)."""
+    last = np.ascontiguousarray(np.moveaxis(kernel, 0, -1), np.float32)
+    return [np.moveaxis(part, -1, 0) for part in entropic._transport(np, last, rows, columns, iterations)]
+
+
+def rounding(plan, rows, columns):
+    return np.moveaxis(
+        entropic._round(np, np.ascontiguousarray(np.moveaxis(plan, 0, -1)), rows, columns), -1, 0
+    )
+
+
+def swaps(mask, scores, rows, columns, gain):
+    last = (np.ascontiguousarray(np.moveaxis(part, 0, -1)) for part in (mask, scores))
+    return np.moveaxis(entropic._swap(np, *last, rows, columns, gain=gain), -1, 0)
+
+
 # --- Slow renderings -------------------------------------------------------------------------
 
 
@@ -73,7 +90,7 @@ def test_the_potentials_give_the_textbook_plan(n, m):
     """Cut at 1, exp(kernel - u - v) is the limit of the textbook's iterates."""
     kernel = 12 * np.random.default_rng(m).random((6, m, m))
     lines = _Lines(n, n, m)
-    plan, u, v = entropic._transport(kernel.astype(np.float32), lines, lines, 3000)
+    plan, u, v = transport(kernel, lines, lines, 3000)
     np.testing.assert_allclose(plan, kernel - u[:, :, np.newaxis] - v[:, np.newaxis], atol=1e-3)
     for tile, mine in zip(kernel, plan, strict=True):
         np.testing.assert_allclose(np.exp(np.minimum(mine, 0)), textbook_plan(tile, n, 3000), atol=2e-3)
@@ -83,7 +100,7 @@ def test_the_potentials_give_the_textbook_plan(n, m):
 def test_the_plan_of_unequal_sides_fills_the_tighter_and_bounds_the_other(rows, columns):
     rows, columns = _Lines(*rows), _Lines(*columns)
     kernel = 10 * np.random.default_rng(1).random((20, rows.lines, columns.lines), dtype=np.float32)
-    plan, _, v = entropic._transport(kernel, rows, columns, 2000)
+    plan, _, v = transport(kernel, rows, columns, 2000)
     plan = np.exp(np.minimum(plan, 0.0))
     np.testing.assert_allclose(plan.sum(axis=2), rows.most, rtol=1e-3)
     assert plan.sum(axis=1).max() <= columns.most * 1.001
@@ -101,7 +118,7 @@ def test_rounding_is_the_textbook_rule():
         rows, columns = (_Lines(*side) for side in sides)
         plan = rng.integers(0, 9, (50, rows.lines, columns.lines)).astype(np.float32)
         plan[rng.random(plan.shape) < 0.2] = -np.inf
-        for tile, mask in zip(plan, entropic._round(plan, rows, columns), strict=True):
+        for tile, mask in zip(plan, rounding(plan, rows, columns), strict=True):
             np.testing.assert_array_equal(mask, textbook_rounding(tile, rows.most, columns.most))
 
 
@@ -115,11 +132,11 @@ def test_swaps_are_the_best_there_are(rows, columns, gain):
     rng = np.random.default_rng(3)
     rows, columns = _Lines(*rows), _Lines(*columns)
     shape = (5000, rows.lines, columns.lines)
-    mask = entropic._round(rng.standard_normal(shape, dtype=np.float32), rows, columns)
+    mask = rounding(rng.standard_normal(shape, dtype=np.float32), rows, columns)
     mask = mask[np.argsort(mask.sum(axis=(1, 2)), kind="stable")[:40]]
-    before, scores = mask.copy(), rng.standard_normal(mask.shape)
+    before, scores = mask, rng.standard_normal(mask.shape)
     assert before[0].sum() < rows.room
-    entropic._swap(mask, scores, rows, columns, gain=gain)
+    mask = swaps(before, scores, rows, columns, gain)
     for rounded, tile, swapped in zip(before, scores, mask, strict=True):
         np.testing.assert_array_equal(swapped, textbook_swaps(rounded, tile, rows, columns, gain))
     if rows.least:
@@ -135,9 +152,9 @@ def test_the_worst_rounding_is_filled(n, m):
     rows, columns = np.ogrid[: m - few, : m - few]
     plan[:, few:, few:] = np.where((columns - rows) % (m - few) < n, 2, 0)
     lines = _Lines(n, n, m)
-    mask = entropic._round(plan, lines, lines)
+    mask = rounding(plan, lines, lines)
     assert n * m - mask.sum() == n * n // 4
-    entropic._swap(mask, plan.astype(np.float64), lines, lines, gain=False)
+    mask = swaps(mask, plan.astype(np.float64), lines, lines, gain=False)
     assert_feasible(mask[0], ms.Pattern(n, m, transposable=True))
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ...checks import integer
 from ...layout import Block, Chunk
-from ...layout.device import DeviceBlock
+from ...layout.placed import PlacedBlock
 from ...problem import MaskProblem
 from ...types import Prices
 from ..base import ChunkBackend, Report
@@ -75,9 +75,9 @@ class Triton(ChunkBackend):
         """Solve a whole block in place; tiles that float32 leaves open again in float64."""
         from .working import solve_placed
 
-        if not isinstance(block, DeviceBlock) or block.placed is None:
+        if not isinstance(block, PlacedBlock):
             return super().solve(block, first, last)
-        return solve_placed(block, block.placed, self.rounds)
+        return solve_placed(block, self.rounds)
 
     def solve_chunk(self, chunk: Chunk) -> tuple[Any, Prices, Mapping[str, int]]:
         """Solve a copy on the GPU; what the kernels do not take is left to `batched`."""

@@ -114,7 +114,50 @@ def run(task: Task, rule: Rule) -> Totals:
         return _read(torch.cat(parts, dim=1) if len(parts) > 1 else parts[0])
 
 
-def constants(rule: Rule, height: int, width: int, task: Task | None = None) -> dict[str, Any]:
+class Launch(NamedTuple):
+    """A launch of a kernel over a grid of up to three axes.
+
+    Attributes
+    ----------
+    kernel : JITFunction
+    arguments : tuple
+        In their order.
+    settings : dict
+        What the kernel is compiled for, and how.
+    totals : float64 tensor (5, programs)
+        The one of the arguments in which every program leaves what `masksolve.backends.triton.reading.report`
+        says.
+    """
+
+    kernel: Any
+    arguments: tuple[Any, ...]
+    settings: dict[str, Any]
+    totals: torch.Tensor
+
+
+def prepared(task: Task, rule: Rule) -> Launch:
+    """Choose the kernel for a task, and put its arguments together."""
+    height, width = task.scores.shape[-2:]
+    fixed = _constants(rule, height, width, task)
+    kernel = kernel_of(rule, height, width)
+    programs = max(1, triton.cdiv(task.tiles, fixed["TILES"]))
+    totals = torch.empty((5, programs), dtype=torch.float64, device=task.scores.device)
+    grid = (*(1,) * (5 - task.scores.ndim), *task.scores.shape[:-2])
+    unused = task.proven
+    outputs = [
+        unused if part is None else part for part in (task.rows, task.columns, task.objective, task.bound)
+    ]
+    arguments = (
+        *(_bytes(task.scores), _bytes(task.mask), *outputs, _bytes(task.proven), totals),
+        unused if task.start is None else task.start,
+        *(task.tiles, rule.largest, rule.tolerance, rule.rounds, grid[1], grid[2]),
+        *_strides(task.scores),
+        *_strides(task.mask),
+    )
+    return Launch(kernel, arguments, {**fixed, **options(kernel, fixed["SIDE"], rule)}, totals)
+
+
+def _constants(rule: Rule, height: int, width: int, task: Task) -> dict[str, Any]:
     """Arguments that a kernel is compiled for."""
     side = max(2, 1 << (width - 1).bit_length())
     dtype, infinite = (tl.float64, 4e307) if rule.double else (tl.float32, 2.0**125)
@@ -127,25 +170,28 @@ def constants(rule: Rule, height: int, width: int, task: Task | None = None) -> 
         "INFINITE": infinite,
         "SIDE": side,
         "TILES": _tiles_together(kernel_of(rule, height, width), side),
-        "STARTED": task is not None and task.start is not None,
-        "PRICED": task is not None and task.rows is not None,
-        "SUMMED": task is not None and task.objective is not None,
+        "STARTED": task.start is not None,
+        "PRICED": task.rows is not None,
+        "SUMMED": task.objective is not None,
     }
 
 
-def options(kernel: Any, side: int) -> dict[str, int]:
+def options(kernel: Any, side: int, rule: Rule) -> dict[str, Any]:
     """How a kernel is to be compiled.
 
-    One warp holds tiles up to 16 by 16, so that nothing is exchanged through shared memory. Larger ones need
-    more registers than a warp has; with these numbers, no kernel up to m = 16 spills on three
+    One warp holds tiles up to 16 by 16, so that little is exchanged through shared memory. Larger ones, and
+    float64, need more registers than a warp has; with these numbers, no kernel up to m = 16 spills on three
     architectures, as tests/backends/triton/test_compilation.py records. Groups and pairs need no exchange
     between threads.
     """
+    # A product and a sum are rounded one after the other, as the interpreter does it.
+    always = {"enable_fp_fusion": False}
     if kernel is not solve:
-        return {"num_warps": 4}
-    warps = {32: 2, 64: 8}.get(side, 1)
+        return {"num_warps": 4, **always}
+    warps = {32: 4 if rule.at_most else 2, 64: 8}.get(side, 1) * (2 if rule.double and side >= 16 else 1)
     # Left alone, the assembler keeps to fewer registers than there are, and spills. AMD's takes no limit.
-    return {"num_warps": warps} if torch.version.hip else {"num_warps": warps, "maxnreg": 255}
+    limit = {} if torch.version.hip else {"maxnreg": 255}
+    return {"num_warps": warps, **limit, **always}
 
 
 def kernel_of(rule: Rule, height: int, width: int) -> Any:
@@ -168,24 +214,10 @@ def _tiles_together(kernel: Any, side: int) -> int:
 
 
 def _launch(task: Task, rule: Rule) -> torch.Tensor:
-    """Launch one kernel over a grid of up to three axes; returns its totals (5, programs)."""
-    height, width = task.scores.shape[-2:]
-    fixed = constants(rule, height, width, task)
-    programs = max(1, triton.cdiv(task.tiles, fixed["TILES"]))
-    totals = torch.empty((5, programs), dtype=torch.float64, device=task.scores.device)
-    grid = (*(1,) * (5 - task.scores.ndim), *task.scores.shape[:-2])
-    unused = task.proven
-    outputs = [
-        unused if part is None else part for part in (task.rows, task.columns, task.objective, task.bound)
-    ]
-    kernel = kernel_of(rule, height, width)
-    kernel[(programs,)](
-        _bytes(task.scores), _bytes(task.mask), *outputs, _bytes(task.proven), totals,
-        unused if task.start is None else task.start,
-        task.tiles, rule.largest, rule.tolerance, rule.rounds, grid[1], grid[2],
-        *_strides(task.scores), *_strides(task.mask), **fixed, **options(kernel, fixed["SIDE"]),
-    )  # fmt: skip
-    return totals
+    """Launch one kernel; returns its totals (5, programs)."""
+    launch = prepared(task, rule)
+    launch.kernel[(launch.totals.shape[1],)](*launch.arguments, **launch.settings)
+    return launch.totals
 
 
 def _pieces(task: Task) -> Iterator[Task]:

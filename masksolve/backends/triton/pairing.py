@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 
 from .proving import HALF_ULP
-from .reading import numbers_of, offsets_of, report, unfit, worth
+from .reading import NUMBERS, numbers_of, offsets_of, report, unfit, worth
 
 FAR: tl.constexpr = tl.constexpr(float("inf"))
 
@@ -88,22 +88,26 @@ def keeps(s, bits, BIT: tl.constexpr):
 
 @triton.jit
 def read_row(pointer, first, step, real):
-    """Four entries of a row."""
+    """Four entries of a row; steps are added one by one, since twice a step may exceed 32 bits."""
+    second = first + step
+    third = second + step
     return (
         tl.load(pointer + first, mask=real, other=0),
-        tl.load(pointer + first + step, mask=real, other=0),
-        tl.load(pointer + first + 2 * step, mask=real, other=0),
-        tl.load(pointer + first + 3 * step, mask=real, other=0),
+        tl.load(pointer + second, mask=real, other=0),
+        tl.load(pointer + third, mask=real, other=0),
+        tl.load(pointer + third + step, mask=real, other=0),
     )
 
 
 @triton.jit
 def write_row(pointer, first, step, bits, real):
     """Four entries of a row of the mask."""
+    second = first + step
+    third = second + step
     tl.store(pointer + first, (bits & 1).to(tl.uint8), mask=real)
-    tl.store(pointer + first + step, ((bits >> 1) & 1).to(tl.uint8), mask=real)
-    tl.store(pointer + first + 2 * step, ((bits >> 2) & 1).to(tl.uint8), mask=real)
-    tl.store(pointer + first + 3 * step, ((bits >> 3) & 1).to(tl.uint8), mask=real)
+    tl.store(pointer + second, ((bits >> 1) & 1).to(tl.uint8), mask=real)
+    tl.store(pointer + third, ((bits >> 2) & 1).to(tl.uint8), mask=real)
+    tl.store(pointer + third + step, ((bits >> 3) & 1).to(tl.uint8), mask=real)
 
 
 @triton.jit
@@ -121,10 +125,10 @@ def unfits(a, b, c, d, largest):
     return (unfit(a, largest) + unfit(b, largest)) + (unfit(c, largest) + unfit(d, largest))
 
 
-@triton.jit
+@triton.jit(do_not_specialize=NUMBERS)
 def pair(
     scores, mask, row_prices, column_prices, objectives, bounds, proofs, totals, begin_with,
-    tiles, largest, tolerance, rounds, down, across,
+    tiles, largest: tl.float64, tolerance: tl.float64, rounds, down, across,
     score_lead, score_down, score_across, score_row, score_column,
     mask_lead, mask_down, mask_across, mask_row, mask_column,
     M: tl.constexpr, N: tl.constexpr, AT_MOST: tl.constexpr, SCORE: tl.constexpr,
@@ -135,9 +139,12 @@ def pair(
     number, real = numbers_of(tiles, TILES)
     first = offsets_of(number, down, across, score_lead, score_down, score_across)
     a0, a1, a2, a3 = read_row(scores, first, score_column, real)
-    b0, b1, b2, b3 = read_row(scores, first + score_row, score_column, real)
-    c0, c1, c2, c3 = read_row(scores, first + 2 * score_row, score_column, real)
-    d0, d1, d2, d3 = read_row(scores, first + 3 * score_row, score_column, real)
+    first += score_row
+    b0, b1, b2, b3 = read_row(scores, first, score_column, real)
+    first += score_row
+    c0, c1, c2, c3 = read_row(scores, first, score_column, real)
+    first += score_row
+    d0, d1, d2, d3 = read_row(scores, first, score_column, real)
     wrong = (unfits(a0, a1, a2, a3, largest) + unfits(b0, b1, b2, b3, largest)) + (
         unfits(c0, c1, c2, c3, largest) + unfits(d0, d1, d2, d3, largest)
     )
@@ -210,9 +217,12 @@ def pair(
 
     first = offsets_of(number, down, across, mask_lead, mask_down, mask_across)
     write_row(mask, first, mask_column, ka, real)
-    write_row(mask, first + mask_row, mask_column, kb, real)
-    write_row(mask, first + 2 * mask_row, mask_column, kc, real)
-    write_row(mask, first + 3 * mask_row, mask_column, kd, real)
+    first += mask_row
+    write_row(mask, first, mask_column, kb, real)
+    first += mask_row
+    write_row(mask, first, mask_column, kc, real)
+    first += mask_row
+    write_row(mask, first, mask_column, kd, real)
     if PRICED:
         write_prices(row_prices, number, ua, ub, uc, ud, real)
         write_prices(column_prices, number, -w0, -w1, -w2, -w3, real)

@@ -6,14 +6,14 @@ import triton
 import triton.language as tl
 
 from .proving import HALF_ULP, lost_slack
-from .reading import numbers_of, offsets_of, report, unfit, worth
+from .reading import NUMBERS, numbers_of, offsets_of, report, unfit, worth
 from .solving import ranked
 
 
-@triton.jit
+@triton.jit(do_not_specialize=NUMBERS)
 def rank(
     scores, mask, row_prices, column_prices, objectives, bounds, proofs, totals, begin_with,
-    tiles, largest, tolerance, rounds, down, across,
+    tiles, largest: tl.float64, tolerance: tl.float64, rounds, down, across,
     score_lead, score_down, score_across, score_row, score_column,
     mask_lead, mask_down, mask_across, mask_row, mask_column,
     M: tl.constexpr, N: tl.constexpr, AT_MOST: tl.constexpr, SCORE: tl.constexpr,
@@ -22,7 +22,7 @@ def rank(
 ):  # fmt: skip
     """Rank and prove a program's groups; the arguments are those of `solving.solve`, some without a use."""
     number, real = numbers_of(tiles, TILES)
-    line = tl.arange(0, SIDE)
+    line = tl.arange(0, SIDE).to(tl.int64)
     inside = tl.broadcast_to((line < M)[None, :], (TILES, SIDE))
     exists = real[:, None] & inside
     first = offsets_of(number, down, across, score_lead, score_down, score_across)

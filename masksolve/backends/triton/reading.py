@@ -9,6 +9,13 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
+NUMBERS = ("tiles", "rounds", "down", "across")
+"""Arguments whose values are not compiled in. Strides are: where entries are neighbours, reads are wide.
+
+A kernel's arguments ``largest`` and ``tolerance`` say that they are float64: of a Python float Triton makes a
+float32 otherwise, and 1e300 would become infinite.
+"""
+
 
 @triton.jit
 def numbers_of(tiles, TILES: tl.constexpr):

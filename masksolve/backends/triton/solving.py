@@ -14,7 +14,7 @@ import triton
 import triton.language as tl
 
 from .proving import prove
-from .reading import numbers_of, offsets_of, report, total, unfit, worth
+from .reading import NUMBERS, numbers_of, offsets_of, report, total, unfit, worth
 
 BEYOND: tl.constexpr = tl.constexpr(0.25)
 """Over-relaxation of prices: a power of two, so that ties stay ties."""
@@ -278,7 +278,7 @@ def augment(
     return kept, rows, columns, excess
 
 
-@triton.jit
+@triton.jit(do_not_specialize=NUMBERS)
 def solve(
     scores,
     mask,
@@ -290,8 +290,8 @@ def solve(
     totals,
     begin_with,
     tiles,
-    largest,
-    tolerance,
+    largest: tl.float64,
+    tolerance: tl.float64,
     rounds,
     down,
     across,
@@ -319,7 +319,7 @@ def solve(
 ):
     """Solve and prove a program's tiles; `masksolve.backends.triton.launching` makes the arguments."""
     number, real = numbers_of(tiles, TILES)
-    line = tl.arange(0, SIDE)
+    line = tl.arange(0, SIDE).to(tl.int64)
     lines = number[:, None] * M + line[None, :]
     exists = real[:, None] & (line < M)[None, :]
     some = tl.broadcast_to((line < M)[None, :], (TILES, SIDE))

@@ -9,17 +9,17 @@ import torch
 import torch.utils.dlpack
 
 from ...certificate import tolerance_of
+from ...errors import BackendUnavailableError
 from ...frameworks import to_numpy
 from ...layout import Chunk
-from ...layout.device import DeviceBlock
-from ...layout.placed import Placed
+from ...layout.placed import Placed, PlacedBlock
 from ...problem import UnfitScoresError
 from ...types import Prices
 from ..base import Report
 from .launching import INTERPRETED, Rule, Task, Totals, run
 
 
-def solve_placed(block: DeviceBlock, placed: Placed, rounds: int) -> Report:
+def solve_placed(block: PlacedBlock, rounds: int) -> Report:
     """Solve a block where it is; tiles that float32 leaves open are solved again in float64.
 
     Raises
@@ -27,7 +27,7 @@ def solve_placed(block: DeviceBlock, placed: Placed, rounds: int) -> Report:
     UnfitScoresError
         If a score is not finite, or larger than the problem says.
     """
-    problem = block.problem
+    problem, placed = block.problem, block.placed
     least, most = block.row_bounds
     dtype = np.float64 if problem.double else np.float32
     rule = Rule(
@@ -105,7 +105,13 @@ def _tensor(array: Any) -> torch.Tensor:
     elif not isinstance(array, torch.Tensor):
         array = torch.utils.dlpack.from_dlpack(array)
     tensor: torch.Tensor = array
-    return tensor if INTERPRETED or tensor.is_cuda else tensor.cuda()
+    if INTERPRETED or tensor.is_cuda:
+        return tensor
+    if not torch.cuda.is_available():
+        raise BackendUnavailableError(
+            "backend 'triton' needs a GPU that torch can use, but torch.cuda.is_available() is False"
+        )
+    return tensor.cuda()
 
 
 def _back(tensor: torch.Tensor, chunk: Chunk) -> Any:
@@ -114,4 +120,8 @@ def _back(tensor: torch.Tensor, chunk: Chunk) -> Any:
         return tensor.cpu().numpy()
     if isinstance(chunk.scores, torch.Tensor):
         return tensor.to(chunk.scores.device)
-    return chunk.xp.from_dlpack(tensor) if tensor.is_cuda else chunk.xp.asarray(to_numpy("mask", tensor))
+    if not tensor.is_cuda:
+        return chunk.xp.asarray(to_numpy("mask", tensor))
+    if tensor.dtype == torch.bool:  # which not every library takes by DLPack
+        return chunk.xp.astype(chunk.xp.from_dlpack(tensor.view(torch.uint8)), chunk.xp.bool)
+    return chunk.xp.from_dlpack(tensor)

@@ -15,22 +15,26 @@ pytest.importorskip("triton")
 
 SCRIPT = """
 import json, sys
+import torch
 from masksolve.backends.triton.compiling import compile_ahead
 from masksolve.backends.triton.launching import Rule
 made = []
-for n, at_most, double, height, width, capability, dtype in json.loads(sys.argv[1]):
-    rule = Rule(n, at_most, "magnitude", double, 1e30, 1e-6, 3)
-    made.append(compile_ahead(rule, height, width, capability, dtype)._asdict())
+for n, at_most, double, height, width, capability, dtype, transposed in json.loads(sys.argv[1]):
+    rule = Rule(n, at_most, "magnitude", double, 1e300 if double else 1e30, 1e-6, 3)
+    kernel = compile_ahead(rule, height, width, capability, getattr(torch, dtype), transposed=transposed)
+    made.append(kernel._asdict())
 print(json.dumps(made))
 """
 CASES = [
-    *((2, False, False, 4, 4, target, "fp32") for target in (80, 90, 100)),
-    *((4, True, False, 1, 8, target, "bf16") for target in (80, 90, 100)),
-    *((4, False, False, 8, 8, target, "fp32") for target in (80, 90, 100)),
-    (2, True, False, 4, 4, 90, "fp16"),
-    (8, False, False, 16, 16, 90, "bf16"),
-    (8, True, False, 16, 16, 90, "fp32"),
-    (8, False, True, 16, 16, 90, "fp64"),
+    *((2, False, False, 4, 4, target, "float32", False) for target in (80, 90, 100)),
+    *((4, True, False, 1, 8, target, "bfloat16", False) for target in (80, 90, 100)),
+    *((4, False, False, 8, 8, target, "float32", False) for target in (80, 90, 100)),
+    (2, False, False, 4, 4, 90, "bfloat16", True),
+    (2, False, False, 1, 4, 90, "float32", True),
+    (2, True, False, 4, 4, 90, "float16", False),
+    (8, False, False, 16, 16, 90, "bfloat16", False),
+    (8, True, False, 16, 16, 90, "float32", False),
+    (8, True, True, 16, 16, 90, "float64", True),
 ]
 
 

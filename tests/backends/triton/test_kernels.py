@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,10 @@ import masksolve as ms
 from masksolve.testing import FAMILIES, check_backend
 
 torch = pytest.importorskip("torch")
+
+from triton.runtime.jit import KernelParam  # noqa: E402
+
+from masksolve.backends.triton.launching import INTERPRETED  # noqa: E402
 
 PATTERNS = ("1:2-T", "2:4-T", "2:4-T at_most", "1:4-T", "3:5-T", "4:8-T", "4:8-T at_most", "6:8-T at_most",
             "8:8-T", "2:4", "3:7 at_most", "5:8 axis=0")  # fmt: skip
@@ -221,3 +227,66 @@ def test_what_no_kernel_proves_is_finished_on_the_host(
     working = importlib.import_module("masksolve.backends.triton.working")
     monkeypatch.setattr(working, "tolerance_of", lambda dtype: -1.0)
     assert_as_good(gaussian(16, 16), pattern, device)
+
+
+@pytest.mark.parametrize(
+    ("shape", "strides", "pattern"),
+    [
+        ((8, 4), (2**29, 1), "2:4 axis=0"),
+        ((8, 8), (2**29, 1), "4:8-T"),
+        ((4, 8), (2**30, 1), "2:4-T"),
+        ((8, 4), (1, 2**30), "2:4-T"),
+        ((2, 4, 8), (2**31, 8, 1), "2:4-T"),
+    ],
+)
+def test_offsets_beyond_32_bits(shape, strides, pattern, tmp_path: Path) -> None:
+    """In a file with holes, of which only the tiles are on the disk."""
+    if not INTERPRETED:
+        pytest.skip("a device has no memory with holes")
+    size = 1 + sum((length - 1) * stride for length, stride in zip(shape, strides, strict=True))
+    whole = torch.from_numpy(np.memmap(tmp_path / "scores", np.int8, "w+", shape=(size,)))
+    scores = whole.as_strided(shape, strides)
+    scores.copy_((9 * gaussian(*shape)).to(torch.int8))
+    assert_as_good(scores, pattern, "cpu")
+
+
+def test_stride_zero(device: str) -> None:
+    """One row, one column, or one matrix repeated, of which the kernels read the same memory again."""
+    for scores in (
+        gaussian(1, 16).expand(16, 16),
+        gaussian(16, 1).expand(16, 16),
+        gaussian(8, 8).expand(3, 8, 8),
+    ):
+        for pattern in ("2:4-T", "4:8-T", "2:4"):
+            assert_as_good(scores, pattern, device)
+
+
+def test_numbers_arrive_in_float64() -> None:
+    """Of a Python float Triton makes a float32, unless the kernel says otherwise: 1e300 would be infinite."""
+    module = importlib.import_module("masksolve.backends.triton.launching")
+    for kernel in (module.solve, module.pair, module.rank):
+        code = kernel.fn if hasattr(kernel, "fn") else kernel
+        for name in ("largest", "tolerance"):
+            assert (
+                KernelParam(0, inspect.signature(code).parameters[name], False, False).annotation_type
+                == "fp64"
+            )
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan")])
+def test_unfit_float64_scores_are_refused(value: float, device: str) -> None:
+    scores = gaussian(8, 8).double()
+    scores[5, 2] = value
+    with pytest.raises(ValueError, match=r"scores must be finite, got (nan|inf) at index \[5, 2\]"):
+        ms.solve(scores.to(device), "4:8-T", backend="triton")
+
+
+@pytest.mark.parametrize("pattern", ["2:4-T", "4:8-T at_most", "2:4"])
+def test_time_limits_fill_what_was_not_reached(pattern: str, device: str) -> None:
+    scores = gaussian(16, 16)
+    found = ms.solve(scores.to(device), pattern, backend="triton", time_limit=1e-9, duals=True, tiles=True)
+    assert found.status is ms.Status.TIME_LIMIT
+    assert ms.verify(found.mask.cpu(), pattern).ok
+    assert found.objective == pytest.approx(float(scores.double()[found.mask.cpu()].sum()))
+    assert float(found.tiles.objective.sum()) == pytest.approx(found.objective)
+    assert found.bound >= ms.solve(scores, pattern).objective

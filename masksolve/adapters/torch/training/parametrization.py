@@ -17,6 +17,7 @@ from torch.nn.utils import parametrize
 
 from .passes import Passes, forward
 from .sharding import gathered, laid_out, local
+from .sparse_products import forward as sparse_forward
 
 
 class MaskedWeight(nn.Module):
@@ -40,6 +41,8 @@ class MaskedWeight(nn.Module):
     """
 
     mask: torch.Tensor
+    semi_structured: bool = False
+    """Whether the layer's products run on sparse kernels where they can."""
     backward_mask: torch.Tensor | None
     order: tuple[str, ...] = ()
     """Names of the layer's parameters before it had masks, so that they come back in that order."""
@@ -115,6 +118,7 @@ def attach(layer: nn.Module, masking: MaskedWeight, name: str = "weight") -> Non
     setattr(layer, name, nn.Parameter(stand_in, requires_grad=weight.requires_grad))
     parametrize.register_parametrization(layer, name, masking, unsafe=True)
     _held(layer, name).original = weight
+    use_sparse_products(layer, masking, on=masking.semi_structured)
     if ours:
         # torch makes a class for this layer and lets copies share it, so that removing the
         # parametrization from one would break the others; and it refuses to pickle.
@@ -124,6 +128,20 @@ def attach(layer: nn.Module, masking: MaskedWeight, name: str = "weight") -> Non
         made._load_from_state_dict = _load
         if masking.passes is not None:
             made.forward = forward
+
+
+def use_sparse_products(layer: nn.Module, masking: MaskedWeight, *, on: bool) -> None:
+    """Let a Linear layer multiply by its weight on sparse kernels, or on dense ones again.
+
+    Only the class is changed that torch made for this layer, which goes with the mask.
+    """
+    masking.semi_structured = on
+    made: Any = next((each for each in type(layer).__mro__ if "forward" in vars(each)), None)
+    if made is not None and vars(made)["forward"] is sparse_forward:
+        del made.forward
+    if on:
+        made = _made(layer, "weight")
+        made.forward = sparse_forward
 
 
 def finalize(model: nn.Module) -> nn.Module:

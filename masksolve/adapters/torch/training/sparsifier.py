@@ -16,8 +16,9 @@ from masksolve.checks import boolean
 from ..integrations.peft import guard_masked
 from ..layers import Choice
 from ..semi_structured import kernel_misfit
+from . import sparse_products
 from .masked_layer import MaskedLayer, Saliency
-from .parametrization import detach, masking_of, prune
+from .parametrization import dense_weight, detach, masking_of, prune, use_sparse_products
 from .passes import passes_of
 from .report import LayerReport, MaskRecord, SparsityReport, totals
 from .saving import SavePretrained, guard_saving
@@ -53,6 +54,7 @@ class Sparsifier:
         decay: float,
         density: Schedule | None,
         warm_start: bool,
+        kernels: str,
         options: Mapping[str, Any],
         backward: str | None = None,
         gradients: ms.Pattern | str | None = None,
@@ -66,6 +68,7 @@ class Sparsifier:
         self._saliency = saliency
         self._density = density
         self._warm_start = warm_start
+        self._kernels = kernels
         self._options = dict(options)
         self._frozen = False
         self._closed = False
@@ -146,6 +149,9 @@ class Sparsifier:
                 seconds=solved.seconds,
             )
             self.records.append(record)
+            if self._kernels == "semi_structured":
+                unfit = sparse_products.unfit(layer.layer, layer.parameter, layer.weight, pattern)
+                use_sparse_products(layer.layer, layer.masking, on=not unfit)
 
     def freeze(self) -> None:
         """Keep the masks from now on: they become static, and gradients are masked.
@@ -193,7 +199,7 @@ class Sparsifier:
             masking = None if choice.skipped else masking_of(choice.layer, choice.parameter)
             density = 1.0 if masking is None else whole(masking.mask).float().mean().item()
             weight = masking.mask if masking is not None else getattr(choice.layer, choice.parameter)
-            notes = [] if choice.skipped else [kernel_misfit(choice.plane.shape(weight.shape), self.pattern)]
+            notes = [] if choice.skipped else [self._products(choice, weight.shape)]
             if choice.name in gathered:
                 notes.append("its shards cut through tiles, so that it is gathered for each solve")
             note = "; ".join(filter(None, notes))
@@ -205,6 +211,16 @@ class Sparsifier:
             f"{self.steps} steps so far"
         )
         return SparsityReport(title, tuple(layers), tuple(self.totals))
+
+    def _products(self, choice: Choice, shape: torch.Size) -> str:
+        """Say how the products with a pruned weight run, or that they never could on sparse kernels."""
+        if self._kernels == "dense":
+            return kernel_misfit(choice.plane.shape(shape), self.pattern)
+        weight = dense_weight(choice.layer, choice.parameter)
+        pattern = pattern_at(self.pattern, self._density, self.steps)
+        return sparse_products.told(
+            sparse_products.unfit(choice.layer, choice.parameter, weight, pattern), weight
+        )
 
     def prune_after(self, optimizer: torch.optim.Optimizer) -> None:
         """Set the dense weights outside the masks to zero, now and after every step of an optimizer."""

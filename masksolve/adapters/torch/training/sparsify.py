@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 import masksolve as ms
+from masksolve.checks import choice
 
 from ...plane import Plane
 from ..kinds import matrices_of
@@ -20,7 +21,8 @@ from .parametrization import dense_weight, masking_of
 from .schedule import Schedule, pattern_at
 from .sparsifier import Sparsifier
 
-_STATIC = {"layers", "skip", "dense_ends", "planes", "saliency", "backend", "workers"}
+_STATIC = {"layers", "skip", "dense_ends", "planes", "saliency", "backend", "workers", "kernels"}
+KERNELS = ("dense", "semi_structured")
 
 
 def sparsify(
@@ -40,6 +42,7 @@ def sparsify(
     backend: str = "auto",
     workers: int = 1,
     warm_start: bool = True,
+    kernels: str = "dense",
 ) -> Sparsifier:
     """Put optimal N:M masks on a model's weights, for training with them.
 
@@ -83,6 +86,11 @@ def sparsify(
     warm_start : bool
         Start each solve at the last prices where it helps (transposable patterns, m above 4), which
         takes 8/m bytes for each weight in host memory.
+    kernels : {"dense", "semi_structured"}
+        What multiplies by the weights. ``"semi_structured"``: forward and backward passes of Linear layers
+        under 2:4-T on torch's kernels for sparse tensor cores, in float16 or bfloat16 on a CUDA device of
+        compute capability 8.0 or more; where they cannot run, the products are dense, and ``report()``
+        says why.
 
     Returns
     -------
@@ -120,6 +128,7 @@ def sparsify(
     """
     pattern = ms.Pattern.parse(pattern)
     _check(refresh_every, decay, density, saliency)
+    kernels = choice("kernels", kernels, KERNELS)
     _check_model(model, layers)
     choices = choose_weights(model, pattern, layers=layers, skip=skip, dense_ends=dense_ends, planes=planes)
     pattern_at(pattern, density, 0)
@@ -132,6 +141,7 @@ def sparsify(
         decay=float(decay),
         density=density,
         warm_start=warm_start,
+        kernels=kernels,
         backward=backward,
         gradients=gradients,
         options={"backend": backend, "workers": workers},
@@ -157,8 +167,8 @@ def prune_trained_model(
         It updates the model's weights.
     pattern : Pattern or str
     **options
-        ``layers``, ``skip``, ``dense_ends``, ``planes``, ``saliency``, ``backend`` and ``workers`` of
-        `sparsify`.
+        ``layers``, ``skip``, ``dense_ends``, ``planes``, ``saliency``, ``backend``, ``workers`` and
+        ``kernels`` of `sparsify`.
 
     Returns
     -------
