@@ -24,7 +24,7 @@ import masksolve as ms
 
 from . import instances
 
-PATTERNS = ("2:4-T", "4:8-T", "8:16-T", "16:32-T", "2:4", "4:8")
+PATTERNS = ("2:4-T", "4:8-T", "8:16-T", "16:32-T", "2:4", "4:8", "2:4 x 4:8", "4:8 pair", "4:8-T pair")
 FAMILIES = {"rounded to bfloat16": "bfloat16-rounded", "integer": "integer", "constant": "constant"}
 TYPES = ("bfloat16", "float16", "int8", "uint8", "int16", "float64", "int32")
 SMALL = (64, 64)

@@ -1,5 +1,7 @@
 #include "drivers/dispatch.hpp"
 
+#include <utility>
+
 #include "arrays/floating_point.hpp"
 #include "drivers/general_tiles.hpp"
 
@@ -41,16 +43,37 @@ const Engine engines[] = {
 };
 const int engine_count = sizeof engines / sizeof *engines;
 
-// Whether a kernel takes the job's tiles: all m by m, or groups, with a choice and nothing forced.
+// Whether a kernel takes the job's tiles: groups, or tiles whose rows and columns keep equally many in all,
+// or at most so many, with a choice and nothing forced.
 static bool is_regular(const Job& job) {
     if (job.forced()) return false;
     if (job.height == 1 && job.column_least == 0 && job.column_most == 1) return true;
-    return job.height == job.width && job.row_most < job.width && job.row_most == job.column_most &&
-           job.row_least == job.column_least;
+    const Bounds rows = job.row_bounds(), columns = job.column_bounds();
+    const bool exact = rows.least == rows.most && columns.least == columns.most;
+    const bool at_most = rows.least == 0 && columns.least == 0;
+    return (exact || at_most) && rows.most < job.width && columns.most < job.height &&
+           job.height * rows.most == job.width * columns.most;
+}
+
+// The same tiles with rows for columns: kernels want tiles that are no higher than wide.
+static Job turned(Job job) {
+    const int axes = job.grid_axes();
+    for (Strided* array : {&job.scores, &job.mask})
+        if (array->data != nullptr) {
+            std::swap(array->strides[axes], array->strides[axes + 1]);
+            std::swap(array->shape[axes], array->shape[axes + 1]);
+        }
+    std::swap(job.rows, job.columns);
+    std::swap(job.start_rows, job.start_columns);
+    std::swap(job.height, job.width);
+    std::swap(job.row_least, job.column_least);
+    std::swap(job.row_most, job.column_most);
+    return job;
 }
 
 void solve_tiles(int engine, const Job& job, Outcome& outcome) {
     const DefaultArithmetic while_solving;
+    if (is_regular(job) && job.height > job.width) return solve_tiles(engine, turned(job), outcome);
     if (!is_regular(job)) {
         Ledger ledger(job, outcome);
         GeneralSolver(job, outcome, ledger).solve_all();

@@ -142,10 +142,10 @@ class _Groups:
 
     def __init__(self, space: Space, pattern: Pattern) -> None:
         self.space, self.pattern, self.shape = space, pattern, tuple(space.like.shape)
-        if pattern.is_plane or pattern.pair:
-            raise ValueError(
-                f"pattern must be one-directional, got '{pattern}'" + (" of pairs" if pattern.pair else "")
-            )
+        if pattern.is_plane:
+            raise ValueError(f"pattern must be one-directional, got '{pattern}'")
+        if pattern.pair:
+            raise ValueError(f"pattern must not be one of pairs, got '{pattern}'; use '{pattern.of_pairs}'")
         axes = len(self.shape)
         if not -axes <= pattern.axis < axes:
             raise ValueError(

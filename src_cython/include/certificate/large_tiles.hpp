@@ -1,4 +1,4 @@
-// Certificates of tiles of side 5 to 64: the columns of a tile in the lanes, eight tiles a batch.
+// Certificates of tiles with a side of 5 to 64: the columns of a tile in the lanes, eight tiles a batch.
 //
 // What a tile's columns add up to stays in lanes until the batch is complete. Then one transpose puts a tile
 // in each lane, so that adding up across columns costs next to nothing.
@@ -12,17 +12,19 @@
 namespace masksolve {
 namespace MASKSOLVE_ISA {
 
-// Reads the mask bytes as they were written and the prices as they are handed out. `P`: the side, rounded up.
-template <typename T, int P>
+// Reads the mask bytes as they were written and the prices as they are handed out. `R`, `P`: rows and
+// columns, rounded up; no more rows than columns.
+template <typename T, int R, int P>
 class LargeTileCertifier {
 public:
     explicit LargeTileCertifier(const Job& job)
         : job_(job),
-          m_(job.width),
+          height_(job.height),
+          width_(job.width),
           rounding_(job.height, job.width),
           square_(Staging<T>::squares_later(job)) {}
 
-    // The first `count` tiles of the window. Prices: P a tile, zeros beyond its side.
+    // The first `count` tiles of the window. Prices: P a tile, zeros beyond its sides.
     void certify(const Window<T>& window, int count, const T* u, const T* v, Verdicts& verdicts) {
         for (int first = 0; first < count; first += batch) {
             const int here = std::min(batch, count - first);
@@ -40,7 +42,7 @@ private:
     static constexpr Word ones = 0x0101010101010101u;
 
     const Job& job_;
-    int m_;
+    int height_, width_;
     Rounding rounding_;
     bool square_;
     bool signed_ = false;  // a kept score was negative: most arrays have none of them, or many
@@ -67,11 +69,11 @@ private:
             const T *rows = u + tile * P, *columns = v + tile * P;
             Rows tile_rows{reinterpret_cast<const char*>(window.row(tile, 0)), window.mask_row(tile, 0),
                            window.down, window.mask_down};
-            if (m_ == P && !square_) {
+            if (height_ == R && width_ == P && !square_) {
                 if (signed_) read_tile<true, true, false>(tile_rows, t, rows, columns);
                 else answered &= read_tile<true, false, false>(tile_rows, t, rows, columns);
             } else {
-                if (m_ < P) fill_up(tile_rows);
+                if (width_ < P) fill_up(tile_rows);
                 if constexpr (sizeof(T) == sizeof(float)) {
                     if (square_) read_tile<false, true, true>(tile_rows, t, rows, columns);
                     else read_tile<false, true, false>(tile_rows, t, rows, columns);
@@ -86,17 +88,18 @@ private:
 
     // Copies of the rows, up to a whole number of lanes.
     void fill_up(Rows& tile) {
-        for (int i = 0; i < m_; ++i) {
+        for (int i = 0; i < height_; ++i) {
             std::memset(padded_scores_[i], 0, sizeof padded_scores_[i]);
             std::memset(padded_mask_[i], 0, sizeof padded_mask_[i]);
-            std::memcpy(padded_scores_[i], tile.scores + i * tile.down, m_ * sizeof(T));
-            std::memcpy(padded_mask_[i], tile.mask + i * tile.mask_down, m_);
+            std::memcpy(padded_scores_[i], tile.scores + i * tile.down, width_ * sizeof(T));
+            std::memcpy(padded_mask_[i], tile.mask + i * tile.mask_down, width_);
         }
         tile = {reinterpret_cast<const char*>(padded_scores_), padded_mask_[0], sizeof padded_scores_[0],
                 sizeof padded_mask_[0]};
     }
 
-    // Entries of a tile. `Whole`: its side is P. Returns false if a kept score is negative and Signed is not.
+    // Entries of a tile. `Whole`: it fills R by P. Returns false if a kept score is negative and Signed is
+    // not.
     template <bool Whole, bool Signed, bool square>
     inline __attribute__((always_inline)) bool read_tile(const Rows& tile, int t, const T* u, const T* v) {
         const Wide zero = Wide::all(0.0), infinite = Wide::all(std::numeric_limits<double>::infinity());
@@ -113,11 +116,11 @@ private:
         for (int at = 0; at < P; at += lanes) {
             Wide price = Wide::convert(v + at);
             violation = violation + bits_and_not(price, sign) * Wide::all(rounding_.columns);
-            if (!Whole && at + lanes > m_) price = costly_beyond_the_tile(price, at);
+            if (!Whole && at + lanes > width_) price = costly_beyond_the_tile(price, at);
             Wide column = zero, size = zero;
             const char* scores = tile.scores + at * sizeof(T);
             const char* mask = tile.mask + at;
-            const int height = Whole ? P : m_;
+            const int height = Whole ? R : height_;
 #pragma GCC unroll 8
             for (int i = 0; i < height; ++i, scores += tile.down, mask += tile.mask_down) {
                 Wide score = Wide::convert(reinterpret_cast<const T*>(scores));
@@ -149,7 +152,7 @@ private:
         double costs[lanes];
         price.store(costs);
         for (int l = 0; l < lanes; ++l)
-            if (at + l >= m_) costs[l] = std::numeric_limits<double>::infinity();
+            if (at + l >= width_) costs[l] = std::numeric_limits<double>::infinity();
         return Wide::load(costs);
     }
 
@@ -160,7 +163,7 @@ private:
         const Word row_most = static_cast<Word>(job_.row_most),
                    column_most = static_cast<Word>(job_.column_most);
         const char* mask = tile.mask;
-        for (int i = 0; i < m_; ++i, mask += tile.mask_down) {
+        for (int i = 0; i < height_; ++i, mask += tile.mask_down) {
             Word in_row = 0;
             for (int w = 0; w < words; ++w) {
                 Word word;
@@ -172,7 +175,7 @@ private:
             differs |= (in_row * ones >> 56) ^ row_most;
         }
         for (int w = 0; w < words; ++w) {
-            const int left = m_ - 8 * w;  // columns from this word on
+            const int left = width_ - 8 * w;  // columns from this word on
             const Word columns = left >= 8 ? ones : left <= 0 ? 0 : ones >> 8 * (8 - left);
             differs |= in_columns[w] ^ (column_most * columns);
         }
@@ -197,17 +200,17 @@ private:
     // The same for lines that may keep fewer, one by one.
     __attribute__((noinline)) bool lines_of(const Rows& tile, int t, const T* u, const T* v) {
         int in_column[P] = {};
-        for (int i = 0; i < m_; ++i) {
+        for (int i = 0; i < height_; ++i) {
             const char* mask = tile.mask + i * tile.mask_down;
             int in_row = 0;
-            for (int j = 0; j < m_; ++j) {
+            for (int j = 0; j < width_; ++j) {
                 in_row += mask[j];
                 in_column[j] += mask[j];
             }
             if (in_row > job_.row_most) return false;
             lines_[t] += line_violation(static_cast<double>(u[i]), in_row, job_.row_bounds());
         }
-        for (int j = 0; j < m_; ++j) {
+        for (int j = 0; j < width_; ++j) {
             if (in_column[j] > job_.column_most) return false;
             lines_[t] += line_violation(static_cast<double>(v[j]), in_column[j], job_.column_bounds());
         }

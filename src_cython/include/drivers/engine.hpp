@@ -17,7 +17,8 @@ __attribute__((noinline)) void run_kernel(const Job& job, Outcome& outcome, bool
 
 template <typename T>
 void solve_as(const Job& job, Outcome& outcome) {
-    const int m = job.width;
+    const int m = job.width;  // no tile is higher than wide, see dispatch.cpp
+    const bool square = job.height == job.width;
     if (job.height == 1) {
         if (m == 4) run_kernel<T, GroupRun, 4, 4>(job, outcome, true);
         else if (m < 4) run_kernel<T, GroupRun, 4, 0>(job, outcome, true);
@@ -26,13 +27,15 @@ void solve_as(const Job& job, Outcome& outcome) {
         else if (m <= 16) run_kernel<T, GroupRun, 16, 0>(job, outcome, true);
         else if (m <= 32) run_kernel<T, GroupRun, 32, 0>(job, outcome, true);
         else run_kernel<T, GroupRun, 64, 0>(job, outcome, true);
-    } else if (m == 2) run_kernel<T, SmallTileRun, 2>(job, outcome, true);
-    else if (m == 3) run_kernel<T, SmallTileRun, 3>(job, outcome, true);
-    else if (m == 4) run_kernel<T, SmallTileRun, 4>(job, outcome, true);
-    else if (m <= 8) run_kernel<T, LargeTileRun, 8>(job, outcome, false);
-    else if (m <= 16) run_kernel<T, LargeTileRun, 16>(job, outcome, false);
-    else if (m <= 32) run_kernel<T, LargeTileRun, 32>(job, outcome, false);
-    else run_kernel<T, LargeTileRun, 64>(job, outcome, false);
+    } else if (square && m == 2) run_kernel<T, SmallTileRun, 2>(job, outcome, true);
+    else if (square && m == 3) run_kernel<T, SmallTileRun, 3>(job, outcome, true);
+    else if (square && m == 4) run_kernel<T, SmallTileRun, 4>(job, outcome, true);
+    else if (m <= 8 && job.height <= 4) run_kernel<T, LargeTileRun, 4, 8>(job, outcome, false);
+    else if (m <= 8) run_kernel<T, LargeTileRun, 8, 8>(job, outcome, false);
+    else if (m <= 16 && job.height <= 8) run_kernel<T, LargeTileRun, 8, 16>(job, outcome, false);
+    else if (m <= 16) run_kernel<T, LargeTileRun, 16, 16>(job, outcome, false);
+    else if (m <= 32) run_kernel<T, LargeTileRun, 32, 32>(job, outcome, false);
+    else run_kernel<T, LargeTileRun, 64, 64>(job, outcome, false);
 }
 
 }  // namespace MASKSOLVE_ISA

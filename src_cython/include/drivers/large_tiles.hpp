@@ -1,4 +1,4 @@
-// Whole tiles of side 5 to 64, one after the other through the vector kernel.
+// Whole tiles with a side of 5 to 64, or that are no squares, one after the other through the vector kernel.
 #pragma once
 
 #include "certificate/large_tiles.hpp"
@@ -12,16 +12,17 @@ namespace MASKSOLVE_ISA {
 // Rounds of the dual warm start: more of them leave fewer paths to search; these balance the two.
 constexpr int cold_rounds = 3, warm_rounds = 1;
 
-template <typename T, int P>
+template <typename T, int R, int C>
 class LargeTileRun final : public SegmentSolver<T> {
 public:
     LargeTileRun(const Job& job, Outcome& outcome)
         : job_(job),
           outcome_(outcome),
-          m_(job.width),
+          height_(job.height),
+          width_(job.width),
           at_most_(job.row_least == 0),
           square_(Staging<T>::squares_later(job)),
-          kernel_(job.width, job.row_most),
+          kernel_(job.height, job.width, job.row_most, job.column_most),
           certifier_(job) {}
 
     void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window,
@@ -46,16 +47,16 @@ public:
 private:
     const Job& job_;
     Outcome& outcome_;
-    int m_;
+    int height_, width_;
     bool at_most_, square_;
-    TileKernel<T, P> kernel_;
-    LargeTileCertifier<T, P> certifier_;
-    static constexpr int together = TileKernel<T, P>::together;
+    TileKernel<T, R, C> kernel_;
+    LargeTileCertifier<T, R, C> certifier_;
+    static constexpr int together = TileKernel<T, R, C>::together;
     Integer<T> signs_[together] = {};  // negative if a score of the tile is
-    // Prices of a segment's tiles, of side P / 2 + 1 at least, or 5.
-    static constexpr int least_side = P == 8 ? 5 : P / 2 + 1;
-    static constexpr int most_tiles = segment_entries / (least_side * least_side) + 1;
-    alignas(64) T u_[most_tiles][P], v_[most_tiles][P];
+    // Prices of a segment's tiles, which are C / 2 + 1 wide at least, or 3, and 2 high; C a tile, zeros last.
+    static constexpr int least_entries = 2 * (C == 8 ? 3 : C / 2 + 1);
+    static constexpr int most_tiles = std::min(segment_entries / least_entries, most_segment_tiles) + 1;
+    alignas(64) T u_[most_tiles][C] = {}, v_[most_tiles][C];
 
     // Tiles t to t + here - 1, loaded, from the prices that they are given where these are of use. What
     // becomes of a tile must not depend on its neighbours, so each kind goes by itself.
@@ -81,24 +82,24 @@ private:
         kernel_.finish(i);
         const int tile = t + i;
         write_mask(window, tile, signs_[i]);
-        store_prices(job_.rows, strip.rows[k + tile], m_, kernel_.prices_u());
-        store_prices(job_.columns, strip.columns[k + tile], m_, kernel_.prices_v());
-        std::memcpy(u_[tile], kernel_.prices_u(), sizeof u_[tile]);
-        std::memcpy(v_[tile], kernel_.prices_v(), sizeof v_[tile]);
+        store_prices(job_.rows, strip.rows[k + tile], height_, kernel_.prices_u());
+        store_prices(job_.columns, strip.columns[k + tile], width_, kernel_.prices_v());
+        std::memcpy(u_[tile], kernel_.prices_u(), R * sizeof(T));
+        std::memcpy(v_[tile], kernel_.prices_v(), C * sizeof(T));
     }
 
-    // The window's tile as the kernel's i-th; rows and columns beyond m are left alone. Where a line may keep
-    // fewer than n, negative scores count as 0, and are dropped in the end: their magnitude shall not round
-    // the other scores away.
+    // The window's tile as the kernel's i-th; what is beyond it is left alone. Where a line may keep
+    // fewer than its most, negative scores count as 0, and are dropped in the end: their magnitude shall not
+    // round the other scores away.
     void load(const Window<T>& window, int tile, int i) {
         signs_[i] = 0;
-        for (int row = 0; row < m_; ++row) {
-            T* to = kernel_.s[row] + i * P;
+        for (int row = 0; row < height_; ++row) {
+            T* to = kernel_.s[row] + i * C;
             const T* from = window.row(tile, row);
-            if (m_ == P) std::memcpy(to, from, P * sizeof(T));
-            else std::memcpy(to, from, m_ * sizeof(T));
+            if (width_ == C) std::memcpy(to, from, C * sizeof(T));
+            else std::memcpy(to, from, width_ * sizeof(T));
             if (square_)
-                for (int j = 0; j < m_; ++j) to[j] *= to[j];
+                for (int j = 0; j < width_; ++j) to[j] *= to[j];
             if (at_most_) signs_[i] |= raise_to_zero(to);
         }
     }
@@ -106,7 +107,7 @@ private:
     // Negative if a score of the row was.
     Integer<T> raise_to_zero(T* row) const {
         Integer<T> signs = 0;
-        for (int j = 0; j < m_; ++j) {
+        for (int j = 0; j < width_; ++j) {
             Integer<T> bits;
             std::memcpy(&bits, &row[j], sizeof bits);
             signs |= bits;
@@ -118,62 +119,64 @@ private:
     // False, and nothing of use in v, if a price is so far off the scores that rounding would drown them.
     bool read_start(const char* from, int tile) {
         T largest = 0;
-        for (int i = 0; i < m_; ++i)
-            for (int j = 0; j < m_; ++j) largest = std::max(largest, std::abs(kernel_.s[i][tile * P + j]));
+        for (int i = 0; i < height_; ++i)
+            for (int j = 0; j < width_; ++j)
+                largest = std::max(largest, std::abs(kernel_.s[i][tile * C + j]));
         const std::ptrdiff_t stride = job_.start_columns.strides[job_.start_columns.ndim - 1];
         bool useful = true;
-        for (int j = 0; j < m_; ++j, from += stride) {
+        for (int j = 0; j < width_; ++j, from += stride) {
             const double price = read_price(from, job_.start_is_double);
             useful &= std::abs(price) <= 16 * static_cast<double>(largest);
-            kernel_.v[tile * P + j] = static_cast<T>(price);
+            kernel_.v[tile * C + j] = static_cast<T>(price);
         }
         return useful;
     }
 
     void write_mask(Window<T>& window, int tile, Integer<T> signs) {
-        std::uint64_t kept[P];
-        for (int i = 0; i < m_; ++i) kept[i] = kernel_.kept(i);
+        std::uint64_t kept[R];
+        for (int i = 0; i < height_; ++i) kept[i] = kernel_.kept(i);
         if (at_most_) {
             if (!kernel_.make_prices_non_negative()) shrink(kept);
-            for (int i = 0; i < m_ && signs < 0; ++i) {
+            for (int i = 0; i < height_ && signs < 0; ++i) {
                 const T* scores = window.row(tile, i);
                 std::uint64_t positive = 0;
-                for (int j = 0; j < m_; ++j)
+                for (int j = 0; j < width_; ++j)
                     positive |= static_cast<std::uint64_t>(square_ || !(scores[j] < 0)) << j;
                 kept[i] &= positive;
             }
         }
-        for (int i = 0; i < m_; ++i) write_row(window.mask_row(tile, i), kept[i]);
+        for (int i = 0; i < height_; ++i) write_row(window.mask_row(tile, i), kept[i]);
     }
 
     void write_row(char* to, std::uint64_t bits) const {
         int j = 0;
-        if (m_ == P)
-            for (; j < P; j += 8) std::memcpy(to + j, &mask_bytes[bits >> j & 255], 8);
-        for (; j + 8 <= m_; j += 8) std::memcpy(to + j, &mask_bytes[bits >> j & 255], 8);
-        for (; j < m_; ++j) to[j] = bits >> j & 1;
+        if (width_ == C)
+            for (; j < C; j += 8) std::memcpy(to + j, &mask_bytes[bits >> j & 255], 8);
+        for (; j + 8 <= width_; j += 8) std::memcpy(to + j, &mask_bytes[bits >> j & 255], 8);
+        for (; j < width_; ++j) to[j] = bits >> j & 1;
     }
 
-    // Replaces the mask and the prices by those of the best mask that keeps at most n.
+    // Replaces the mask and the prices by those of the best mask that keeps at most as many.
     __attribute__((noinline)) void shrink(std::uint64_t* kept) {
         T *const u = kernel_.prices_u(), *const v = kernel_.prices_v();
         FlowTile<double> tile;
-        tile.height = tile.width = m_;
+        tile.height = height_;
+        tile.width = width_;
         tile.rows = job_.row_bounds();
         tile.columns = job_.column_bounds();
-        for (int i = 0; i < m_; ++i) {
-            for (int j = 0; j < m_; ++j) tile.scores[i][j] = kernel_.score(i, j);
+        for (int j = 0; j < width_; ++j) tile.v[j] = v[j];
+        for (int i = 0; i < height_; ++i) {
+            for (int j = 0; j < width_; ++j) tile.scores[i][j] = kernel_.score(i, j);
             tile.u[i] = u[i];
-            tile.v[i] = v[i];
             tile.kept[i] = kept[i];
             tile.keep[i] = tile.drop[i] = 0;
         }
         shrink_tile(tile, outcome_);
-        for (int i = 0; i < m_; ++i) {
+        for (int i = 0; i < height_; ++i) {
             kept[i] = tile.kept[i];
             u[i] = static_cast<T>(tile.u[i]);
-            v[i] = static_cast<T>(tile.v[i]);
         }
+        for (int j = 0; j < width_; ++j) v[j] = static_cast<T>(tile.v[j]);
     }
 };
 

@@ -1,7 +1,9 @@
-// The exact solver of m-by-m tiles that keep n in every row and column, m <= P.
+// The exact solver of tiles that keep so many in every row and so many in every column, within R by C. Rows
+// and columns keep equally many in all, as those of m-by-m tiles do that keep n in both.
 //
 // 1. Dual warm start: the rows' prices u, then the columns' v, in turn take the middle between the n-th and
-//    the (n+1)-th largest of s - v (s - u), which minimises the dual while the other side stands still.
+//    the (n+1)-th largest of s - v (s - u), n being what the line keeps, which minimises the dual while the
+//    other side stands still.
 // 2. Each row keeps the n entries above its price: rows are right, columns may hold too many or too few.
 // 3. Shortest augmenting paths (Dijkstra over reduced costs, from all columns with too many to the
 //    nearest with too few, dropping and adding entries in turn) until no column holds too many.
@@ -20,41 +22,48 @@
 namespace masksolve {
 namespace MASKSOLVE_ISA {
 
-template <typename T, int P>
+template <typename T, int R, int C>
 class TileKernel {
 public:
-    using Row = Pack<T, P>;
-    using Mask = typename Row::Mask;
+    using Row = Pack<T, C>;     // a value for each column
+    using Column = Pack<T, R>;  // a value for each row
+    using RowMask = typename Row::Mask;
+    using ColumnMask = typename Column::Mask;
     using I = Integer<T>;
     static constexpr T infinity = std::numeric_limits<T>::infinity();
-    // Tiles that take the dual warm start together, side by side: as many as fill a register.
-    static constexpr int together = Row::most_lanes > P ? Row::most_lanes / P : 1;
-    static constexpr int lanes = together * P;
+    // Tiles that take the dual warm start together, side by side: as many squares as fill a register.
+    static constexpr int together = R == C && Row::most_lanes > C ? Row::most_lanes / C : 1;
+    static constexpr int rows_at_once = together * R, columns_at_once = together * C;
 
-    alignas(64) T s[P][lanes];  // scores, tile k from lane k P on; beyond m: -infinity
-    alignas(64) T u[lanes], v[lanes];
+    alignas(64) T s[R][columns_at_once];  // scores, tile k from lane k C on; beyond the tile: -infinity
+    alignas(64) T u[rows_at_once], v[columns_at_once];
     std::int64_t augmentations = 0, steps = 0;
 
-    TileKernel(int m, int n)
-        : m_(m), n_(n), valid_(m < 64 ? (std::uint64_t{1} << m) - 1 : ~std::uint64_t{0}) {
-        for (int i = 0; i < P; ++i) std::fill_n(s[i], lanes, -infinity);
-        std::fill_n(u, lanes, T{0});
-        std::fill_n(v, lanes, T{0});
+    TileKernel(int height, int width, int row_n, int column_n)
+        : height_(height),
+          width_(width),
+          row_n_(row_n),
+          column_n_(column_n),
+          rows_(lowest_bits(height)),
+          columns_(lowest_bits(width)) {
+        for (int i = 0; i < R; ++i) std::fill_n(s[i], columns_at_once, -infinity);
+        std::fill_n(u, rows_at_once, T{0});
+        std::fill_n(v, columns_at_once, T{0});
         for (int j = 0; j < P; ++j) lane_[j] = j;
-        for (int j = 0; j < P; ++j) bit_[j] = static_cast<I>(std::make_unsigned_t<I>{1} << (j % word_bits));
+        for (int j = 0; j < C; ++j) bit_[j] = static_cast<I>(std::make_unsigned_t<I>{1} << (j % word_bits));
     }
 
     // The dual warm start of all tiles in `s`; `warm`: start from the prices in `v`.
     void start(int rounds, bool warm) {
         transpose_tiles();
-        if (!warm) std::fill_n(v, lanes, T{0});
+        if (!warm) std::fill_n(v, columns_at_once, T{0});
         watched_ = ~std::uint64_t{0};
         far_apart_ = 0;
-        price(t_, v, u);
+        price<C, R>(t_, v, row_n_, height_, u);
         for (int round = 0; round < rounds; ++round) {
-            price(s, u, v);
+            price<R, C>(s, u, column_n_, width_, v);
             watched_ = whole_tiles(far_apart_);
-            price(t_, v, u);
+            price<C, R>(t_, v, row_n_, height_, u);
         }
     }
 
@@ -68,24 +77,23 @@ public:
     T* prices_u() { return u + at_; }
     T* prices_v() { return v + at_; }
 
-    // Turns the prices into ones that prove the mask optimal among those that keep at most n, all of them
-    // non-negative; false if there are none, and then only v is. The least v >= 0 that bounds the dropped
-    // entries leaves u largest.
+    // Turns the prices into ones that prove the mask optimal among those that keep at most as many, all of
+    // them non-negative; false if there are none, and then only v is. The least v >= 0 that bounds the
+    // dropped entries leaves u largest.
     bool make_prices_non_negative() {
         T *const rows = prices_u(), *const columns = prices_v();
-        const T low_u = *std::min_element(rows, rows + m_), low_v = *std::min_element(columns, columns + m_);
+        const T low_u = *std::min_element(rows, rows + height_),
+                low_v = *std::min_element(columns, columns + width_);
         if (low_u + low_v >= 0) {
             const T shift = low_u < 0 ? -low_u : low_v < 0 ? low_v : T{0};
-            for (int i = 0; i < m_; ++i) {
-                rows[i] = std::max(rows[i] + shift, T{0});
-                columns[i] = std::max(columns[i] - shift, T{0});
-            }
+            for (int i = 0; i < height_; ++i) rows[i] = std::max(rows[i] + shift, T{0});
+            for (int j = 0; j < width_; ++j) columns[j] = std::max(columns[j] - shift, T{0});
             return true;
         }
-        std::fill_n(columns, P, T{0});
-        for (int round = 0; round <= m_ && raise_prices(); ++round) {
+        std::fill_n(columns, C, T{0});
+        for (int round = 0; round <= std::min(height_, width_) && raise_prices(); ++round) {
         }
-        return *std::min_element(rows, rows + m_) >= 0;
+        return *std::min_element(rows, rows + height_) >= 0;
     }
 
     std::uint64_t kept(int i) const {
@@ -96,20 +104,19 @@ public:
     }
 
 private:
-    using Wider = Pack<T, lanes>;
-    static constexpr int half = P / 2;
+    static constexpr int P = R < C ? C : R, lanes = together * P;
     static constexpr std::uint64_t valid_lanes =
         P < 64 ? (std::uint64_t{1} << (P % 64)) - 1 : ~std::uint64_t{0};
-    static constexpr int word_bits = sizeof(I) * 8 < P ? sizeof(I) * 8 : P;
-    static constexpr int words = P / word_bits;
+    static constexpr int word_bits = sizeof(I) * 8 < C ? sizeof(I) * 8 : C;
+    static constexpr int words = C / word_bits;
 
-    int m_, n_;
-    std::uint64_t valid_;
-    alignas(64) T t_[P][lanes];     // the transposes of s
-    alignas(64) T low_[lanes];      // the (n+1)-th largest of s - v in each row
-    alignas(64) I kept_[words][P];  // bit j % word_bits of kept_[j / word_bits][i]: (i, j) is kept
-    alignas(64) I bit_[P], lane_[P];
-    alignas(64) I in_column_[P];  // kept entries of each column
+    int height_, width_, row_n_, column_n_;
+    std::uint64_t rows_, columns_;      // a bit for each of the tile's lines
+    alignas(64) T t_[C][rows_at_once];  // the transposes of s
+    alignas(64) T low_[lanes];          // the (n+1)-th largest of s - v in each row
+    alignas(64) I kept_[words][R];      // bit j % word_bits of kept_[j / word_bits][i]: (i, j) is kept
+    alignas(64) I bit_[C], lane_[P];
+    alignas(64) I in_column_[C];  // kept entries of each column
     // Where the (n+1)-th largest is of another order of magnitude than the n-th, such as a very negative
     // score for an entry that is not wanted, rounding would drown the other scores in their middle. The first
     // prices of rows and of columns are watched for it, the later ones in the tiles where it occurs.
@@ -117,9 +124,11 @@ private:
     int at_ = 0;                                            // the first lane of the tile at work
     std::uint64_t excess_ = 0, deficit_ = 0;                // its columns
 
+    static std::uint64_t lowest_bits(int count) { return ~std::uint64_t{0} >> (64 - count); }
+
     void transpose_tiles() {
         if constexpr (together == 1) {
-            transpose<T, P>(s, t_);
+            transpose<T, R, C>(s, t_);
         } else {
             Vector<T, lanes> row[P];
             for (int i = 0; i < P; ++i) std::memcpy(&row[i], s[i], sizeof row[i]);
@@ -137,10 +146,11 @@ private:
         return all;
     }
 
-    // Element k of each tile's P values, in all of its lanes.
-    static inline __attribute__((always_inline)) typename Wider::V spread(const T* values, int k) {
+    // Element k of each tile's values, in all of its lanes.
+    template <typename V>
+    static inline __attribute__((always_inline)) V spread(const T* values, int k) {
         if constexpr (together == 1) {
-            return values[k] - typename Wider::V{};
+            return values[k] - V{};
         } else {
             // Quads across the register, then an element within each quad, which needs no table.
             Vector<I, lanes> quad, element;
@@ -155,23 +165,25 @@ private:
         }
     }
 
-    // to = middle between the n-th and (n+1)-th largest over k of from[k] - other[k]; tied_: where both are
-    // equal.
-    void price(const T (*from)[lanes], const T* other, T* to) {
-        using V = typename Wider::V;
-        constexpr int L = Wider::L;
+    // to = middle between the n-th and (n+1)-th largest over k of from[k] - other[k], for so many lines of
+    // each tile; tied_: where both are equal. `Count`: values of a line; `Side`: room for a tile's lines.
+    template <int Count, int Side>
+    void price(const T (*from)[together * Side], const T* other, int n, int lines, T* to) {
+        using Lines = Pack<T, together * Side>;
+        using V = typename Lines::V;
+        constexpr int L = Lines::L, half = Count / 2;
         tied_ = 0;
-        for (int at = 0; at < lanes; at += L) {
+        for (int at = 0; at < together * Side; at += L) {
             V a[half], b[half];
             MASKSOLVE_UNROLL
             for (int k = 0; k < half; ++k) {
-                a[k] = *reinterpret_cast<const V*>(&from[k][at]) - spread(other, k);
-                b[k] = *reinterpret_cast<const V*>(&from[k + half][at]) - spread(other, k + half);
+                a[k] = *reinterpret_cast<const V*>(&from[k][at]) - spread<V>(other, k);
+                b[k] = *reinterpret_cast<const V*>(&from[k + half][at]) - spread<V>(other, k + half);
             }
             sort_descending<half>(a);
             sort_descending<half>(b);
             V high, low;
-            neighbours_of_two<half>(a, b, n_, high, low);
+            neighbours_of_two<half>(a, b, n, high, low);
             V middle = (high + low) * T(0.5);
             if (watched_ != 0) {
                 const V least = high - (high < V{} ? -high : high) * T(1024);
@@ -186,45 +198,46 @@ private:
             *reinterpret_cast<V*>(&low_[at]) = low;
             tied_ |= lane_bits<I, L>(high == low) << at;
         }
-        if (m_ < P)
-            for (int at = 0; at < lanes; at += P) std::fill(to + at + m_, to + at + P, T{0});
+        if (lines < Side)
+            for (int at = 0; at < together * Side; at += Side)
+                std::fill(to + at + lines, to + at + Side, T{0});
     }
 
-    // Keeps the n best of every row at the present prices; ties go where columns hold least.
+    // Keeps the best of every row at the present prices; ties go where columns hold least.
     void keep_rows() {
         const Row prices = Row::load(v + at_);
-        Mask held = Mask::all(0);
-        for (int i = 0; i < m_; ++i) {
-            const Mask above = (Row::load(s[i] + at_) - prices) > Row::all(low_[at_ + i]);
+        RowMask held = RowMask::all(0);
+        for (int i = 0; i < height_; ++i) {
+            const RowMask above = (Row::load(s[i] + at_) - prices) > Row::all(low_[at_ + i]);
             set_kept(i, above.bits());
             held = held - above;
         }
-        for (int i = m_; i < P; ++i) set_kept(i, 0);
+        for (int i = height_; i < R; ++i) set_kept(i, 0);
         held.store(in_column_);
-        for (std::uint64_t tied = tied_ >> at_ & valid_; tied; tied &= tied - 1)
+        for (std::uint64_t tied = tied_ >> at_ & rows_; tied; tied &= tied - 1)
             fill_ties(__builtin_ctzll(tied));
-        held = Mask::load(in_column_);
-        excess_ = (held > Mask::all(n_)).bits() & valid_;
-        deficit_ = (held < Mask::all(n_)).bits() & valid_;
+        held = RowMask::load(in_column_);
+        excess_ = (held > RowMask::all(column_n_)).bits() & columns_;
+        deficit_ = (held < RowMask::all(column_n_)).bits() & columns_;
     }
 
     // u as large as the kept entries allow, then v as large as the dropped ones demand; whether v rose.
     bool raise_prices() {
         T *const rows = prices_u(), *const columns = prices_v();
-        Row most_u = Row::all(infinity);
-        for (int j = 0; j < m_; ++j) {
-            const Row rest = Row::load(t_[j] + at_) - Row::all(columns[j]);
-            most_u = least(most_u, select(kept_in_column(j), rest, Row::all(infinity)));
+        Column most_u = Column::all(infinity);
+        for (int j = 0; j < width_; ++j) {
+            const Column rest = Column::load(t_[j] + at_) - Column::all(columns[j]);
+            most_u = least(most_u, select(kept_in_column(j), rest, Column::all(infinity)));
         }
         most_u.store(rows);
         const Row before = Row::load(columns);
         Row least_v = before;
-        for (int i = 0; i < m_; ++i) {
+        for (int i = 0; i < height_; ++i) {
             const Row rest = Row::load(s[i] + at_) - Row::all(rows[i]);
             least_v = most(least_v, select(kept_in_row(i), Row::all(-infinity), rest));
         }
         least_v.store(columns);
-        return ((least_v > before).bits() & valid_) != 0;
+        return ((least_v > before).bits() & columns_) != 0;
     }
 
     void set_kept(int i, std::uint64_t bits) {
@@ -234,12 +247,12 @@ private:
     void fill_ties(int i) {
         std::uint64_t bits = kept(i);
         std::uint64_t tied =
-            (Row::load(s[i] + at_) - Row::load(v + at_) == Row::all(low_[at_ + i])).bits() & valid_;
-        int missing = n_ - __builtin_popcountll(bits);
-        const Mask held = Mask::load(in_column_);
+            (Row::load(s[i] + at_) - Row::load(v + at_) == Row::all(low_[at_ + i])).bits() & columns_;
+        int missing = row_n_ - __builtin_popcountll(bits);
+        const RowMask held = RowMask::load(in_column_);
         std::uint64_t taken = 0;
         for (I level = held.smallest()[0]; missing > 0; ++level) {
-            std::uint64_t here = (held == Mask::all(level)).bits() & tied;
+            std::uint64_t here = (held == RowMask::all(level)).bits() & tied;
             for (; missing < __builtin_popcountll(here);
                  here &= ~(std::uint64_t{1} << (63 - __builtin_clzll(here)))) {
             }
@@ -251,23 +264,23 @@ private:
     }
 
     // All lanes j (i) with bit j (i) of the row's (column's) kept entries.
-    Mask kept_in_row(int i) const {
-        Mask x;
-        for (int k = 0; k < Mask::K; ++k) {
-            const int w = k * Mask::L / word_bits;
-            const auto bits = *reinterpret_cast<const typename Mask::V*>(&bit_[k * Mask::L]);
+    RowMask kept_in_row(int i) const {
+        RowMask x;
+        for (int k = 0; k < RowMask::K; ++k) {
+            const int w = k * RowMask::L / word_bits;
+            const auto bits = *reinterpret_cast<const typename RowMask::V*>(&bit_[k * RowMask::L]);
             x.part[k] = (kept_[w][i] & bits) != 0;
         }
         return x;
     }
-    Mask kept_in_column(int j) const {
-        return (Mask::load(kept_[j / word_bits]) & Mask::all(bit_[j])) != Mask::all(0);
+    ColumnMask kept_in_column(int j) const {
+        return (ColumnMask::load(kept_[j / word_bits]) & ColumnMask::all(bit_[j])) != ColumnMask::all(0);
     }
-    static Mask from_bits(std::uint64_t bits, const I* bit) {
-        Mask x;
-        for (int k = 0; k < Mask::K; ++k) {
-            const I word = static_cast<I>(bits >> (k * Mask::L / word_bits * word_bits));
-            x.part[k] = (word & *reinterpret_cast<const typename Mask::V*>(&bit[k * Mask::L])) != 0;
+    static RowMask from_bits(std::uint64_t bits, const I* bit) {
+        RowMask x;
+        for (int k = 0; k < RowMask::K; ++k) {
+            const I word = static_cast<I>(bits >> (k * RowMask::L / word_bits * word_bits));
+            x.part[k] = (word & *reinterpret_cast<const typename RowMask::V*>(&bit[k * RowMask::L])) != 0;
         }
         return x;
     }
@@ -276,72 +289,99 @@ private:
     // distance is never improved, because costs are not negative. For the same reason distances are ordered
     // as the integers with their bits are, whose minimum processors find several times sooner.
     void augment() {
-        const Mask far = bits_of(Row::all(infinity)), zero = Mask::all(0);
-        const Row from_u = Row::load(u + at_), from_v = Row::load(v + at_);
-        Mask column = select(from_bits(excess_, bit_), zero, far), row = far;
-        Mask open_column = column, open_row = row;
-        Mask row_from = Mask::all(-1), column_from = Mask::all(-1);
-        typename Mask::V distance;
+        const RowMask far = bits_of(Row::all(infinity)), zero = RowMask::all(0);
+        const Column from_u = Column::load(u + at_);
+        const Row from_v = Row::load(v + at_);
+        RowMask column = select(from_bits(excess_, bit_), zero, far), open_column = column;
+        ColumnMask row = bits_of(Column::all(infinity)), open_row = row;
+        ColumnMask row_from = ColumnMask::all(-1);
+        RowMask column_from = RowMask::all(-1);
+        typename RowMask::V distance;
         int end;
         for (;;) {
             ++steps;
-            distance = least(open_column, open_row).smallest();
-            const std::uint64_t near = (open_column == Mask::all(distance)).bits();
+            distance = nearest(open_column, open_row);
+            const std::uint64_t near = (open_column == RowMask::all(distance)).bits();
             if (near & deficit_) {
                 end = __builtin_ctzll(near & deficit_);
                 break;
             }
             if (near) {
                 const int j = __builtin_ctzll(near);
-                open_column = settle(open_column, j);
-                const Mask cost = further(distance, Row::load(t_[j] + at_) - Row::all(v[at_ + j]) - from_u);
-                const Mask better = kept_in_column(j) & (cost < row);
+                open_column = settle<C>(open_column, j);
+                const ColumnMask cost = further<R>(
+                    in_rows(distance), Column::load(t_[j] + at_) - Column::all(v[at_ + j]) - from_u);
+                const ColumnMask better = kept_in_column(j) & (cost < row);
                 row = select(better, cost, row);
                 open_row = select(better, cost, open_row);
-                row_from = select(better, Mask::all(j), row_from);
+                row_from = select(better, ColumnMask::all(j), row_from);
             } else {
-                const int i = __builtin_ctzll((open_row == Mask::all(distance)).bits());
-                open_row = settle(open_row, i);
-                const Mask cost = further(distance, from_v + Row::all(u[at_ + i]) - Row::load(s[i] + at_));
-                const Mask better = and_not(cost < column, kept_in_row(i));
+                const int i = __builtin_ctzll((open_row == in_rows(distance)).bits());
+                open_row = settle<R>(open_row, i);
+                const RowMask cost =
+                    further<C>(RowMask::all(distance), from_v + Row::all(u[at_ + i]) - Row::load(s[i] + at_));
+                const RowMask better = and_not(cost < column, kept_in_row(i));
                 column = select(better, cost, column);
                 open_column = select(better, cost, open_column);
-                column_from = select(better, Mask::all(i), column_from);
+                column_from = select(better, RowMask::all(i), column_from);
             }
         }
-        const Row reached = values_of(Mask::all(distance)), nothing = Row::all(0);
-        (from_u - most(reached - values_of(row), nothing)).store(u + at_);
-        (from_v + most(reached - values_of(column), nothing)).store(v + at_);
+        (from_u - most(values_of(in_rows(distance)) - values_of(row), Column::all(0))).store(u + at_);
+        (from_v + most(values_of(RowMask::all(distance)) - values_of(column), Row::all(0))).store(v + at_);
         flip(end, row_from, column_from);
     }
 
-    // The distance plus the positive part of a reduced cost.
-    static inline __attribute__((always_inline)) Mask further(typename Mask::V distance, const Row& cost) {
-        return bits_of(values_of(positive_part(bits_of(cost))) + values_of(Mask::all(distance)));
+    // The smallest of all distances, in the lanes of a row; and the same in those of a column.
+    static inline __attribute__((always_inline)) typename RowMask::V nearest(const RowMask& columns,
+                                                                             const ColumnMask& rows) {
+        if constexpr (R == C) {
+            return least(columns, rows).smallest();
+        } else {
+            const typename RowMask::V of_columns = columns.smallest(),
+                                      of_rows = rows.smallest()[0] - typename RowMask::V{};
+            return of_columns < of_rows ? of_columns : of_rows;
+        }
     }
-    static inline __attribute__((always_inline)) Mask bits_of(const Row& x) {
-        Mask bits;
-        for (int k = 0; k < Mask::K; ++k) bits.part[k] = (typename Mask::V)x.part[k];
+    static inline __attribute__((always_inline)) ColumnMask in_rows(typename RowMask::V distance) {
+        if constexpr (R == C) return ColumnMask::all(distance);
+        else return ColumnMask::all(distance[0]);
+    }
+
+    // The distance plus the positive part of a reduced cost.
+    template <int Lines>
+    static inline __attribute__((always_inline)) Pack<I, Lines> further(const Pack<I, Lines>& distance,
+                                                                        const Pack<T, Lines>& cost) {
+        return bits_of<Lines>(values_of<Lines>(positive_part(bits_of<Lines>(cost))) +
+                              values_of<Lines>(distance));
+    }
+    template <int Lines>
+    static inline __attribute__((always_inline)) Pack<I, Lines> bits_of(const Pack<T, Lines>& x) {
+        Pack<I, Lines> bits;
+        for (int k = 0; k < bits.K; ++k) bits.part[k] = (typename Pack<I, Lines>::V)x.part[k];
         return bits;
     }
-    static inline __attribute__((always_inline)) Row values_of(const Mask& bits) {
-        Row x;
-        for (int k = 0; k < Mask::K; ++k) x.part[k] = (typename Row::V)bits.part[k];
+    template <int Lines>
+    static inline __attribute__((always_inline)) Pack<T, Lines> values_of(const Pack<I, Lines>& bits) {
+        Pack<T, Lines> x;
+        for (int k = 0; k < x.K; ++k) x.part[k] = (typename Pack<T, Lines>::V)bits.part[k];
         return x;
     }
 
-    Mask settle(Mask open, int k) const {
-        return select(Mask::load(lane_) == Mask::all(k), bits_of(Row::all(infinity)), open);
+    template <int Lines>
+    Pack<I, Lines> settle(const Pack<I, Lines>& open, int k) const {
+        using Lanes = Pack<I, Lines>;
+        return select(Lanes::load(lane_) == Lanes::all(k), bits_of<Lines>(Pack<T, Lines>::all(infinity)),
+                      open);
     }
 
-    static Mask and_not(Mask a, Mask b) {
-        for (int k = 0; k < Mask::K; ++k) a.part[k] &= ~b.part[k];
+    static RowMask and_not(RowMask a, RowMask b) {
+        for (int k = 0; k < RowMask::K; ++k) a.part[k] &= ~b.part[k];
         return a;
     }
 
     // Adds and drops entries along the path back from column `end`.
-    void flip(int end, const Mask& row_from, const Mask& column_from) {
-        alignas(64) I row_parent[P], column_parent[P];
+    void flip(int end, const ColumnMask& row_from, const RowMask& column_from) {
+        alignas(64) I row_parent[R], column_parent[C];
         row_from.store(row_parent);
         column_from.store(column_parent);
         int j = end;
@@ -351,8 +391,8 @@ private:
             j = static_cast<int>(row_parent[i]);
             kept_[j / word_bits][i] ^= bit_[j];
         }
-        if (++in_column_[end] == n_) deficit_ &= ~(std::uint64_t{1} << end);
-        if (--in_column_[j] == n_) excess_ &= ~(std::uint64_t{1} << j);
+        if (++in_column_[end] == column_n_) deficit_ &= ~(std::uint64_t{1} << end);
+        if (--in_column_[j] == column_n_) excess_ &= ~(std::uint64_t{1} << j);
         ++augmentations;
     }
 };

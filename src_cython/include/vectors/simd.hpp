@@ -308,13 +308,13 @@ inline void swap_blocks(Vector<T, L>* row) {
     }
 }
 
-// to[j][i] = from[i][j], both P by P with rows P apart.
-template <typename T, int P>
-inline void transpose(const T (*from)[P], T (*to)[P]) {
-    constexpr int L = Pack<T, P>::L;
+// to[j][i] = from[i][j] for R rows of C, without gaps between them.
+template <typename T, int R, int C = R>
+inline void transpose(const T (*from)[C], T (*to)[R]) {
+    constexpr int L = Pack<T, (R < C ? R : C)>::L;
     using Unaligned = typename VectorType<T, L>::unaligned;
-    for (int i = 0; i < P; i += L)
-        for (int j = 0; j < P; j += L) {
+    for (int i = 0; i < R; i += L)
+        for (int j = 0; j < C; j += L) {
             Vector<T, L> row[L];
             for (int k = 0; k < L; ++k) row[k] = *reinterpret_cast<const Unaligned*>(&from[i + k][j]);
             swap_blocks<L / 2, T, L>(row);
