@@ -244,7 +244,7 @@ def _shown(name: str, mask: Any, pattern: Any) -> _Shown:
     array, pattern = kept_array(name, mask), Pattern.parse(pattern)
     if not array.size:
         raise ValueError(f"{name} must have entries to draw, got shape {array.shape}")
-    lengths = {axis % array.ndim: m for axis, (_, m) in pattern.budgets.items()}
+    lengths = {axis % array.ndim: m for axis, m in pattern.tile_lengths.items()}
     steps = lengths.get(array.ndim - 2, 1), lengths.get(array.ndim - 1, 1)
     return _Shown(_plane(array), pattern, steps)
 

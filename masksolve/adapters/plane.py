@@ -140,7 +140,7 @@ def whole_tiles(
         Which axes of the weight are cut, and into how many parts by each axis of the mesh.
     """
     sides = {-2: plane.rows, -1: plane.columns}
-    grouped = {  # axis to the length of a group
+    grouped = {  # axis to the length of a tile
         each % len(shape): m
         for axis, m in pattern.tile_lengths.items()
         for each in cast(tuple[int, ...], sides[axis])

@@ -205,7 +205,7 @@ def _misfit(layer: nn.Module, parameter: str, plane: Plane, pattern: ms.Pattern)
         return f"holds {str(weight.dtype).removeprefix('torch.')}, not floating-point numbers"
     outputs, inputs = plane.shape(weight.shape)[-2:]
     sides = {-2: ("outputs", outputs, plane.rows), -1: ("inputs", inputs, plane.columns)}
-    for axis, (_, m) in pattern.budgets.items():
+    for axis, m in pattern.tile_lengths.items():
         side, length, axes = sides[axis]
         crossing = plane.parts > 1 and 0 in cast(tuple[int, ...], axes)
         if length % m and (pattern.remainder == "error" or crossing):
