@@ -1,7 +1,7 @@
 """Channel permutations: what they gain, and how long the search takes.
 
-``python -m benchmarks.permutation`` prints the table of docs/permutations.md; ``--large`` adds matrices of
-4096 by 4096, which takes some minutes, and ``--picture PATH`` draws the page's pictures.
+``python -m benchmarks.permutation`` prints the first table of docs/permutations.md, ``--large 2048 4096`` the
+one of large matrices, which takes some minutes, and ``--picture PATH`` draws the page's pictures.
 """
 
 from __future__ import annotations
@@ -97,8 +97,11 @@ def _row(name: str, total: float, search: Any, **options: Any) -> str:
     return f"{name:34} {kept}  {100 * efficacy(found):5.1f} %  {len(found.rounds) - 1:4} {times}"
 
 
-def _rows(large: bool, workers: int) -> Iterator[str]:
-    yield f"{'':34} before after  ceiling effic. rounds  cpu s  wall s"
+HEADER = f"{'':34} before after  ceiling effic. rounds  cpu s  wall s"
+
+
+def _rows(workers: int) -> Iterator[str]:
+    yield HEADER
     for restarts in (0, 60):
         found, start = [], time.process_time()
         for seed in range(10):
@@ -115,13 +118,23 @@ def _rows(large: bool, workers: int) -> Iterator[str]:
                 scores=[(up, -2), (down, -1)], pattern=pattern, workers=workers,
             )  # fmt: skip
     for pattern in ("2:4", "2:4-T", "4:8-T", "8:16-T"):
-        for size in (384, 4096) if large and pattern in ("2:4-T", "4:8-T") else (384,):
-            scores = np.abs(np.random.default_rng(0).standard_normal((size, size), dtype=np.float32))
-            yield _row(
-                f"Gaussian {size}x{size}, {pattern}, both axes", float(scores.sum(dtype=np.float64)),
-                ms.permutation.search, scores=scores, pattern=pattern, axes=(-2, -1), workers=workers,
-                time_limit=560,
-            )  # fmt: skip
+        yield _gaussian(384, pattern, workers)
+
+
+def _gaussian(size: int, pattern: str, workers: int, time_limit: float | None = None) -> str:
+    scores = np.abs(np.random.default_rng(0).standard_normal((size, size), dtype=np.float32))
+    return _row(
+        f"Gaussian {size}x{size}, {pattern}, both axes", float(scores.sum(dtype=np.float64)),
+        ms.permutation.search, scores=scores, pattern=pattern, axes=(-2, -1), workers=workers,
+        time_limit=time_limit,
+    )  # fmt: skip
+
+
+def _large(sizes: list[int], patterns: list[str], workers: int, time_limit: float) -> Iterator[str]:
+    yield HEADER
+    for size in sizes:
+        for pattern in patterns:
+            yield _gaussian(size, pattern, workers, time_limit)
 
 
 def draw(path: Path) -> None:
@@ -163,11 +176,19 @@ def draw(path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--large", action="store_true", help="also matrices of 4096 by 4096")
+    parser.add_argument(
+        "--large", type=int, nargs="+", metavar="SIZE", help="only Gaussian matrices so large"
+    )
+    parser.add_argument("--patterns", nargs="+", default=["2:4-T", "4:8-T"], help="of the large matrices")
+    parser.add_argument("--time-limit", type=float, default=560, help="seconds for each large matrix")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--picture", type=Path, help="folder to draw the documentation's pictures into")
     arguments = parser.parse_args()
-    for row in _rows(arguments.large, arguments.workers):
+    if arguments.large:
+        rows = _large(arguments.large, arguments.patterns, arguments.workers, arguments.time_limit)
+    else:
+        rows = _rows(arguments.workers)
+    for row in rows:
         print(row, flush=True)
     if arguments.picture:
         draw(arguments.picture)

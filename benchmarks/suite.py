@@ -6,7 +6,7 @@ from typing import Any
 
 import masksolve as ms
 
-from . import instances
+from . import instances, least_squares
 from .instances import FAMILIES, PATTERNS
 
 DTYPES = ("float64", "float32", "float16", "bfloat16", "int8")
@@ -118,3 +118,28 @@ class Heuristics:
 def gap(result: Any, optimum: Any) -> float:
     """How far a result's objective lies below the bound of a certified optimum."""
     return float((optimum.bound - result.objective) / optimum.bound)
+
+
+class LeastSquares:
+    """Ways to fit the kept weights of a layer, and how far above the least their error is."""
+
+    params = (["cholesky", "pcg"], [512, 2048])
+    param_names = ("method", "inputs")
+    timeout = 300
+
+    def setup(self, method: str, inputs: int) -> None:
+        self.w, self.gram = least_squares.layer(64, inputs)
+        self.mask = ms.solve(self.w, "2:4", score="magnitude").mask
+
+    def time_fit(self, method: str, inputs: int) -> None:
+        ms.reconstruction.least_squares(self.w, self.mask, self.gram, method=method)
+
+    def track_excess(self, method: str, inputs: int) -> float:
+        """Share by which the error is above that of factorised rows in float64."""
+        errors = [
+            least_squares.damped_error(self.w, fit(self.w, self.mask, self.gram), self.gram)
+            for fit in (least_squares.WAYS[method], least_squares.row_by_row)
+        ]
+        return errors[0] / errors[1] - 1
+
+    track_excess.unit = "share"

@@ -39,7 +39,7 @@ from .formulation import Formulation, formulation
 from .installation import show_config
 from .packing import Packed, pack, unpack
 from .pattern import Pattern
-from .pruning import permutation, reconstruction, saliency
+from .pruning import permutation, reconstruction, saliency, unbiased
 from .result import MaskResult, SolveInterrupted, Status, TileSums
 from .solve import solve
 from .types import Prices
@@ -79,6 +79,7 @@ __all__ = [
     "saliency",
     "show_config",
     "solve",
+    "unbiased",
     "unpack",
     "verify",
 ]

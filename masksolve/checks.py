@@ -55,12 +55,12 @@ def number(
 
 def choice(name: str, value: object, choices: tuple[str, ...]) -> str:
     """``value`` if it is one of the strings."""
+    if isinstance(value, str) and value in choices:
+        return value
     expected = f"{name} must be one of {', '.join(map(repr, choices))}"
     if not isinstance(value, str):
         raise TypeError(f"{expected}; got {value!r}")
-    if value not in choices:
-        raise ValueError(f"{expected}; got {value!r}{did_you_mean(value, choices)}")
-    return value
+    raise ValueError(f"{expected}; got {value!r}{did_you_mean(value, choices)}")
 
 
 def did_you_mean(value: str, known: Iterable[str]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -349,9 +348,10 @@ class _Solve:
             raise BackendFailedError(
                 f"backend '{self.engine.name}' reported a bound of {bound}, below its objective {objective}"
             )
-        counts: Counter[str] = Counter()
+        counts: dict[str, int] = {}
         for report in reports:
-            counts.update(report.counts)
+            for name, count in report.counts.items():
+                counts[name] = counts.get(name, 0) + count
         worst = max(reports, key=lambda report: report.worst_gap, default=None)
         open_ = sum(report.open for report in reports)
         stats = {
@@ -372,7 +372,7 @@ class _Solve:
             mask=layout.mask,
             objective=objective,
             bound=bound,
-            status=Status.TIME_LIMIT if counts["unreached"] else status,
+            status=Status.TIME_LIMIT if counts.get("unreached") else status,
             backend=self.engine.name,
             pattern=self.problem.pattern,
             duals=layout.prices if bound < math.inf else None,

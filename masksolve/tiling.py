@@ -93,17 +93,24 @@ class Tiling:
         """Row prices and column prices of a whole tile; groups have one price and no columns'."""
         return (self.pattern.m, self.pattern.m) if self.pattern.transposable else (1, 0)
 
+    @property
+    def _along_last(self) -> bool:
+        return self.pattern.axis in (-1, len(self.shape) - 1)
+
     def grouped(self, xp: Any, array: Any) -> Any:
         """View with the grouped axis last and at least two axes: (..., R, C) or (..., 1, L)."""
         if self.pattern.transposable:
             return array
-        return xp.moveaxis(array, self.pattern.axis, -1)[..., None, :]
+        if not self._along_last:
+            array = xp.moveaxis(array, self.pattern.axis, -1)
+        return array[..., None, :]
 
     def ungrouped(self, xp: Any, array: Any) -> Any:
         """Undo `grouped`."""
         if self.pattern.transposable:
             return array
-        return xp.moveaxis(array[..., 0, :], -1, self.pattern.axis)
+        array = array[..., 0, :]
+        return array if self._along_last else xp.moveaxis(array, -1, self.pattern.axis)
 
     def tails(self, grouped: Any) -> list[Any]:
         """View what ``remainder="dense"`` keeps whole of a grouped array; none under other policies."""

@@ -18,7 +18,7 @@ from torch import nn  # noqa: E402
 
 import masksolve as ms  # noqa: E402
 from benchmarks.instances import MissingWeightsError  # noqa: E402
-from examples.post_training import encoder, fidelity, sentence_study, sentences  # noqa: E402
+from examples.post_training import encoder, fidelity, reordering, sentence_study, sentences  # noqa: E402
 
 TINY = {"words": 50, "width": 16, "heads": 4, "hidden": 32, "longest": 12}
 
@@ -259,6 +259,17 @@ class TestStudy:
         for name in errors:
             kept = model.get_submodule(name).weight.detach().numpy() != 0
             assert ms.verify(kept, "2:4-T").ok, name
+
+    @pytest.mark.filterwarnings("ignore")
+    @pytest.mark.parametrize("way", reordering.WAYS)
+    def test_orders_leave_the_dense_encoder_as_it_was(self, way):
+        model, data = tiny(), random_batches(0)
+        dense, report = reordering.prune(model, data, "2:4-T", way)
+        with torch.no_grad():
+            torch.testing.assert_close(encoder.embed(dense, data), encoder.embed(tiny(), data))
+        assert len(report.masks) == 12
+        moved = not torch.equal(dense.layers[0].expand.weight, tiny().layers[0].expand.weight)
+        assert moved == (way != "as it is")
 
     def test_rows_are_not_measured_again(self):
         model, data = tiny(depth=1), random_batches(0)

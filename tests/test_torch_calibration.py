@@ -9,13 +9,26 @@ torch = pytest.importorskip("torch")
 from small_models import perceptron  # noqa: E402
 from torch import nn  # noqa: E402
 
-from masksolve.adapters.torch.pruning import observe  # noqa: E402
+from masksolve.adapters.torch.layers import known_weights  # noqa: E402
+from masksolve.adapters.torch.pruning import features  # noqa: E402
 from masksolve.adapters.torch.pruning.calibration import Calibration  # noqa: E402
 from masksolve.adapters.torch.pruning.observe import layer_statistics, survey  # noqa: E402
 from masksolve.adapters.torch.pruning.rows import rows_of, weight_from  # noqa: E402
 from masksolve.adapters.torch.pruning.state import evaluating  # noqa: E402
 
 NUMPY_MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
+
+
+def only(layer):
+    """The weight of a layer that is a model by itself."""
+    (weight,) = known_weights(layer)
+    return weight
+
+
+def named(model, *names):
+    """Weights of a model by name."""
+    found = {weight.name: weight for weight in known_weights(model)}
+    return [found[name] for name in names]
 
 
 def patches(layer, x):
@@ -58,16 +71,16 @@ CONVOLUTIONS = [
 @pytest.mark.parametrize(("layer", "shape"), CONVOLUTIONS, ids=lambda each: str(each)[:60])
 @pytest.mark.parametrize("chunk", [1, 1 << 21])
 def test_statistics_of_convolutions(layer, shape, chunk, monkeypatch):
-    monkeypatch.setattr(observe, "_CHUNK_ENTRIES", chunk)
+    monkeypatch.setattr(features, "_CHUNK_ENTRIES", chunk)
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     expected = patches(layer, x)
     with torch.no_grad():  # the patches themselves are right: they give the convolution's own outputs
         outputs = layer(x) - layer.bias.view(-1, *[1] * (len(shape) - 2))
-    sums = np.einsum("gof,gsf->go", rows_of(layer), expected).ravel()
+    sums = np.einsum("gof,gsf->go", rows_of(only(layer)), expected).ravel()
     np.testing.assert_allclose(
         outputs.sum(dim=(0, *range(2, len(shape)))).numpy(), sums, rtol=1e-3, atol=1e-4
     )
-    found = layer_statistics(layer, Calibration(x, batch_size=2), layer, [1] * -(-shape[0] // 2))
+    found = layer_statistics(layer, Calibration(x, batch_size=2), only(layer), [1] * -(-shape[0] // 2))
     assert len(found) == layer.groups
     for seen, samples in zip(found, expected, strict=True):
         assert seen.count == len(samples)
@@ -80,7 +93,7 @@ def test_statistics_of_convolutions(layer, shape, chunk, monkeypatch):
 def test_statistics_of_linear_layers(shape, dtype):
     layer = nn.Linear(4, 3).to(dtype)
     x = torch.randn(shape).to(dtype)
-    (seen,) = layer_statistics(layer, Calibration(x, batch_size=100), layer, [1])
+    (seen,) = layer_statistics(layer, Calibration(x, batch_size=100), only(layer), [1])
     flat = x.double().reshape(-1, 4).numpy()
     assert seen.count == len(flat)
     np.testing.assert_allclose(seen.gram, flat.T @ flat, rtol=1e-12)
@@ -89,16 +102,16 @@ def test_statistics_of_linear_layers(shape, dtype):
 def test_an_image_without_a_batch():
     layer = nn.Conv2d(2, 3, 3)
     x = torch.randn(2, 5, 5)
-    (seen,) = layer_statistics(layer, Calibration([x]), layer, [1])
+    (seen,) = layer_statistics(layer, Calibration([x]), only(layer), [1])
     samples = patches(layer, x.unsqueeze(0))[0]
     np.testing.assert_allclose(seen.gram, samples.T @ samples, rtol=1e-12)
 
 
 @pytest.mark.parametrize("layer", [nn.Linear(4, 6), *(layer for layer, _ in CONVOLUTIONS)], ids=str)
 def test_rows_and_back(layer):
-    rows = rows_of(layer)
+    rows = rows_of(only(layer))
     assert rows.shape[0] == getattr(layer, "groups", 1)
-    assert torch.equal(weight_from(rows, layer).float(), layer.weight)
+    assert torch.equal(weight_from(rows, only(layer)).float(), layer.weight)
 
 
 class Twisted(nn.Module):
@@ -117,7 +130,7 @@ class Twisted(nn.Module):
 def test_survey_sees_order_calls_and_repeats():
     model = Twisted()
     names = [name for name, _ in model.named_children() if name != "unused"]
-    found = survey(model, Calibration(torch.randn(5, 4), batch_size=2), names)
+    found = survey(model, Calibration(torch.randn(5, 4), batch_size=2), named(model, *names))
     assert found.order == ["first", "twice", "query", "key", "last"]
     assert found.calls["twice"] == [2, 2, 2]
     assert [name for name in found.order if found.repeats(name)] == ["key"]
@@ -130,7 +143,7 @@ def test_repeats_in_inference_mode(entering):
     with torch.inference_mode():
         data = Calibration([torch.randn(5, 4)], forward=lambda model, x: model["one"](x) + model["two"](x))
     with torch.inference_mode(entering), torch.no_grad():
-        assert survey(model, data, ["one", "two"]).repeats("two") != entering
+        assert survey(model, data, named(model, "one", "two")).repeats("two") != entering
 
 
 def test_a_layer_that_is_called_twice_counts_both():
@@ -139,7 +152,7 @@ def test_a_layer_that_is_called_twice_counts_both():
     with torch.no_grad():
         first = model.first(x)
         given = torch.cat([first, model.twice(first).relu()]).double().numpy()
-    (seen,) = layer_statistics(model, Calibration(x), model.twice, [2])
+    (seen,) = layer_statistics(model, Calibration(x), *named(model, "twice"), [2])
     assert seen.count == 10
     np.testing.assert_allclose(seen.gram, given.T @ given, rtol=1e-6)
 
@@ -154,9 +167,9 @@ def test_a_layer_that_is_called_by_keyword():
             return self.one(input=x) + self.two(input=x)
 
     model, x = Named(), torch.randn(5, 4)
-    found = survey(model, Calibration(x), ["one", "two"])
+    found = survey(model, Calibration(x), named(model, "one", "two"))
     assert not found.repeats("two"), "not looked for among keywords"
-    (seen,) = layer_statistics(model, Calibration(x), model.two, found.calls["two"])
+    (seen,) = layer_statistics(model, Calibration(x), *named(model, "two"), found.calls["two"])
     np.testing.assert_allclose(seen.gram, (x.double().T @ x.double()).numpy(), rtol=1e-12)
 
 
@@ -174,13 +187,14 @@ class Changed(nn.Module):
 
 def test_a_tensor_changed_in_place_is_not_the_same_input():
     with torch.no_grad():
-        assert not survey(Changed(), Calibration(torch.randn(5, 4)), ["one", "two"]).repeats("two")
+        model = Changed()
+        assert not survey(model, Calibration(torch.randn(5, 4)), named(model, "one", "two")).repeats("two")
 
 
 def test_a_convolution_and_a_linear_layer_see_different_things_in_one_tensor():
     model = nn.ModuleDict({"one": nn.Conv1d(4, 4, 1), "two": nn.Linear(4, 4)})
     data = Calibration([torch.randn(5, 4, 4)], forward=lambda model, x: model["one"](x) + model["two"](x))
-    assert not survey(model, data, ["one", "two"]).repeats("two")
+    assert not survey(model, data, named(model, "one", "two")).repeats("two")
 
 
 def test_followers_are_found_where_the_output_goes_straight_into_them():
@@ -193,7 +207,8 @@ def test_followers_are_found_where_the_output_goes_straight_into_them():
         def forward(self, x):
             return self.other(self.apart(self.norm(self.conv(x))).relu())
 
-    found = survey(Net().eval(), Calibration(torch.randn(2, 4, 3, 3)), ["conv", "apart"])
+    model = Net().eval()
+    found = survey(model, Calibration(torch.randn(2, 4, 3, 3)), named(model, "conv", "apart"))
     assert found.followers == {"conv": "norm"}
 
 
@@ -210,7 +225,7 @@ def test_activations_of_one_layer_at_a_time():
         layer.register_forward_hook(watch)
     batches = [torch.randn(4, 8) for _ in range(20)]
     with evaluating(model):
-        layer_statistics(model, Calibration(batches), model[5], [1] * 20)
+        layer_statistics(model, Calibration(batches), *named(model, "5"), [1] * 20)
     assert len(seen) == 5 * 20, "the model runs no further than to the layer"
     assert most[0] <= 3
 
@@ -244,13 +259,14 @@ def test_activations_of_one_layer_at_a_time():
 def test_bad_data(data, options, error, message):
     model = perceptron()
     with pytest.raises(error, match=message):
-        survey(model, Calibration(data, **options), ["0", "2"])
+        survey(model, Calibration(data, **options), named(model, "0", "2"))
     assert all(not module._forward_hooks and not module._forward_pre_hooks for module in model.modules())
 
 
 def test_a_layer_that_is_never_called():
+    model = Twisted()
     with pytest.raises(ValueError, match=r"never calls the layers \['unused'\].*skip="):
-        survey(Twisted(), Calibration(torch.ones(2, 4)), ["first", "unused"])
+        survey(model, Calibration(torch.ones(2, 4)), named(model, "first", "unused"))
 
 
 def test_infinities_that_arise_in_the_model():
@@ -258,7 +274,7 @@ def test_infinities_that_arise_in_the_model():
     with torch.no_grad():
         model[0].bias.fill_(torch.inf)
     with pytest.raises(ValueError, match=r"batch 0: the model gives one of its layers .*: x must be finite"):
-        layer_statistics(model, Calibration(torch.ones(2, 4)), model[1], [1])
+        layer_statistics(model, Calibration(torch.ones(2, 4)), *named(model, "1"), [1])
 
 
 class Fading:
@@ -275,16 +291,17 @@ class Fading:
 
 def test_data_that_change_between_passes():
     model, data = nn.Linear(4, 4), Calibration(Fading())
-    found = survey(model, data, [""])
+    found = survey(model, data, [only(model)])
     with pytest.raises(ValueError, match="gave 3 batches at first and 2 later"):
-        layer_statistics(model, data, model, found.calls[""])
+        layer_statistics(model, data, only(model), found.calls[""])
 
 
 def test_attention_of_torch_does_not_pass_by_its_layers():
     model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 2).eval()
-    names = [name for name, module in model.named_modules() if name.endswith(("linear1", "linear2"))]
+    parts = ("self_attn.in_proj_weight", "self_attn.out_proj", "linear1", "linear2")
+    names = [f"layers.{number}.{part}" for number in range(2) for part in parts]
     fast = torch.backends.mha.get_fastpath_enabled()
     with evaluating(model):
-        found = survey(model, Calibration(torch.randn(3, 5, 8)), names)
+        found = survey(model, Calibration(torch.randn(3, 5, 8)), known_weights(model))
     assert found.order == names
     assert torch.backends.mha.get_fastpath_enabled() == fast

@@ -1,14 +1,16 @@
 """A language model pruned without training: ``python -m examples.language_model``.
 
-SmolLM2-135M, dequantised from a 4-bit file that a package brings, is pruned block by block in every way
-asked for; perplexity is measured on another part of the calibration's book and on another book. Results
-are written to a JSON file as they come, and are not measured again.
+SmolLM2-135M, dequantised from a 4-bit file that a package brings, is pruned block by block in all ways of
+the documentation's table, or in those asked for; perplexity is measured on another part of the calibration's
+book and on another book. Every row is written to a JSON file as soon as it is measured, and is not measured
+again: a run that was stopped goes on with the same command.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +19,7 @@ import torch
 
 from . import plots, tables
 from .model import MissingModelError, load, windows
-from .study import MASKS, METHODS, PATTERNS, Row, contests, dense, pruned
+from .study import MASKS, METHODS, PATTERNS, TABLE, Contest, Row, contests, dense, pruned
 from .texts import MissingTextsError, corpora
 
 LENGTH, TEST = 512, 12
@@ -26,10 +28,13 @@ QUICK_LENGTH, QUICK_TEST = 64, 1
 
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.language_model", description=__doc__)
-    parser.add_argument("--patterns", nargs="+", default=list(PATTERNS))
-    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
-    parser.add_argument("--masks", nargs="+", choices=list(MASKS), default=["exact"])
-    parser.add_argument("--splits", nargs="+", type=int, default=[0], help="which calibration windows")
+    choice = parser.add_argument_group(
+        "what to measure", "every combination of what is given here; by default the documentation's table"
+    )
+    choice.add_argument("--patterns", nargs="+")
+    choice.add_argument("--methods", nargs="+", choices=list(METHODS))
+    choice.add_argument("--masks", nargs="+", choices=list(MASKS))
+    choice.add_argument("--splits", nargs="+", type=int, help="which calibration windows")
     parser.add_argument("--samples", type=int, default=16, help=f"calibration windows of {LENGTH} tokens")
     parser.add_argument("--texts", type=Path, default=Path("/"), help="where the Debian packages are")
     parser.add_argument("--json", type=Path, help="write figures here; goes on from it if it is there")
@@ -37,6 +42,15 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="a smoke run, whose figures mean nothing")
     return parser.parse_args(words)
+
+
+def wanted(arguments: argparse.Namespace) -> list[Contest]:
+    """What the arguments ask for."""
+    asked = (arguments.patterns, arguments.methods, arguments.masks, arguments.splits)
+    if not any(asked):
+        return TABLE
+    patterns, methods, masks, splits = asked
+    return contests(patterns or PATTERNS, methods or list(METHODS), masks or ["exact"], splits or [0])
 
 
 def read(file: Path | None) -> list[Row]:
@@ -47,17 +61,19 @@ def read(file: Path | None) -> list[Row]:
 
 
 def write(file: Path | None, rows: list[Row]) -> None:
+    """Write all rows in one step, so that a run that is stopped leaves a file that can be read."""
     if file is not None:
-        file.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+        beside = file.with_name(f"{file.name}.part")
+        beside.write_text(json.dumps([asdict(row) for row in rows], indent=1))
+        os.replace(beside, file)
 
 
-def measure(arguments: argparse.Namespace, rows: list[Row]) -> list[Row]:
+def measure(arguments: argparse.Namespace, asked: list[Contest], rows: list[Row]) -> list[Row]:
     """Measure what the rows lack."""
     length, tested = (QUICK_LENGTH, QUICK_TEST) if arguments.quick else (LENGTH, TEST)
     samples = 2 if arguments.quick else arguments.samples
-    wanted = contests(arguments.patterns, arguments.methods, arguments.masks)
     known = {row.key for row in rows}
-    missing = [(key, s) for s in arguments.splits for key in wanted if (*key, s, samples) not in known]
+    missing = [each for each in asked if (*each, samples) not in known]
     if not missing and rows:
         return rows
     model, tokenizer = load()
@@ -68,9 +84,10 @@ def measure(arguments: argparse.Namespace, rows: list[Row]) -> list[Row]:
     if not rows:
         rows = [dense(model, tests)]
         print(rows[0], flush=True)
-    for key, split in missing:
-        calibration = windows(tokenizer, texts["calibration"], samples, length, first=split * samples)
-        row = pruned(model, calibration, tests, key, split)
+        write(arguments.json, rows)
+    for each in missing:
+        calibration = windows(tokenizer, texts["calibration"], samples, length, first=each.split * samples)
+        row = pruned(model, calibration, tests, each)
         rows.append(row)
         print(time.strftime("[%H:%M:%S]"), row, flush=True)
         write(arguments.json, rows)
@@ -81,7 +98,7 @@ def main(words: list[str] | None = None) -> None:
     arguments = parse(words)
     torch.set_num_threads(arguments.threads)
     try:
-        rows = measure(arguments, read(arguments.json))
+        rows = measure(arguments, wanted(arguments), read(arguments.json))
     except (MissingModelError, MissingTextsError) as error:
         raise SystemExit(str(error)) from None
     write(arguments.json, rows)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from examples.post_training.tables import unique
 
-from .study import Row
+from .study import METHODS, Row, in_order
 
 _COLOURS = ("#b0b0b0", "#7f9fbf", "#3f7fbf", "#e0a030", "#d07030", "#b01030")
 
@@ -21,8 +21,9 @@ def draw(rows: Sequence[Row], folder: Path, text: str = "handbook") -> None:
 
     (whole,) = (row for row in rows if row.pattern == "dense")
     least = min(row.samples for row in rows if row.pattern != "dense")
-    mine = [row for row in rows if row.masks == "exact" and row.split == 0 and row.samples == least]
-    patterns, methods = unique([r.pattern for r in mine]), unique([r.method for r in mine])
+    mine = [row for row in in_order(rows) if row.masks == "exact" and row.split == 0 and row.samples == least]
+    patterns = unique([row.pattern for row in mine])
+    methods = [method for method in METHODS if any(row.method == method for row in mine)]
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     width = 0.8 / len(methods)
     for number, method in enumerate(methods):

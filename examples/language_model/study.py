@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -27,6 +27,28 @@ METHODS: dict[str, dict[str, Any]] = {
     "ADMM": {"method": "admm"},
 }
 MASKS = {"exact": "auto", "greedy": "greedy", "entropic": "entropic"}
+
+
+class Contest(NamedTuple):
+    """A way to prune the model."""
+
+    pattern: str
+    method: str
+    masks: str = "exact"
+    split: int = 0
+
+
+TABLE = [
+    *(Contest(pattern, "ADMM") for pattern in PATTERNS),
+    *(Contest("2:4-T", "ADMM", split=split) for split in (1, 2)),
+    *(Contest(pattern, "ADMM", masks) for masks in ("greedy", "entropic") for pattern in ("2:4-T", "8:16-T")),
+    *(
+        Contest(pattern, method)
+        for method in ("AdaPrune", "SparseGPT", "Wanda", "magnitude")
+        for pattern in PATTERNS
+    ),
+]
+"""The rows of the documentation's table, those first that tell most."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +89,17 @@ class Row:
         )
 
 
+def in_order(rows: Sequence[Row]) -> list[Row]:
+    """Rows as they are told, in whatever order they were measured: by pattern, method, masks and split."""
+    patterns, methods, masks = list(PATTERNS), list(METHODS), list(MASKS)
+
+    def place(row: Row) -> tuple[int, int, int, int]:
+        lists = ((patterns, row.pattern), (methods, row.method), (masks, row.masks))
+        return (*(names.index(name) if name in names else len(names) for names, name in lists), row.split)
+
+    return sorted(rows, key=place)
+
+
 def dense(model: nn.Module, tests: dict[str, torch.Tensor]) -> Row:
     """The row of the model as it is."""
     return Row("dense", "dense", "", 0, 0, 0.0, _measured(model, tests), 0.0, 0.0)
@@ -76,12 +109,11 @@ def pruned(
     model: nn.Module,
     calibration: torch.Tensor,
     tests: dict[str, torch.Tensor],
-    key: tuple[str, str, str],
-    split: int,
+    contest: Contest,
     **options: Any,
 ) -> Row:
     """Prune a copy of the model, and measure it."""
-    pattern, method, masks = key
+    pattern, method, masks, split = contest
     twin = copy.deepcopy(model)
     begun, processor = time.perf_counter(), time.process_time()
     report = mt.adaprune(
@@ -106,11 +138,12 @@ def _measured(model: nn.Module, tests: dict[str, torch.Tensor]) -> dict[str, flo
 
 
 def contests(
-    patterns: Sequence[str], methods: Sequence[str], masks: Sequence[str]
-) -> list[tuple[str, str, str]]:
-    """Patterns, methods and sorts of masks; other masks than exact ones only where they differ."""
+    patterns: Sequence[str], methods: Sequence[str], masks: Sequence[str], splits: Sequence[int]
+) -> list[Contest]:
+    """Every combination; other masks than exact ones only where they differ."""
     return [
-        (pattern, method, kind)
+        Contest(pattern, method, kind, split)
+        for split in splits
         for kind in masks
         for pattern in patterns
         for method in methods

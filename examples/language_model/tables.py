@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from examples.post_training.tables import markdown, unique
 
-from .study import Row
+from .study import METHODS, Row, in_order
 
 
 def report(rows: Sequence[Row]) -> str:
@@ -25,10 +25,11 @@ def report(rows: Sequence[Row]) -> str:
 def table(rows: Sequence[Row], title: str, value: object, form: str = "{:.1f}") -> str:
     """Methods by patterns; of several splits the mean and the standard deviation."""
     assert callable(value)
-    mine = [row for row in rows if row.pattern != "dense"]
+    mine = [row for row in in_order(rows) if row.pattern != "dense"]
     patterns = unique([row.pattern for row in mine])
+    by_method = sorted(mine, key=lambda row: list(METHODS).index(row.method))
     lines = []
-    for method, masks, samples in unique([(row.method, row.masks, row.samples) for row in mine]):
+    for method, masks, samples in unique([(row.method, row.masks, row.samples) for row in by_method]):
         cells = []
         for pattern in patterns:
             found = [

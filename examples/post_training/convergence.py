@@ -17,6 +17,7 @@ import torch
 
 import masksolve as ms
 from benchmarks.instances import MissingWeightsError
+from masksolve.adapters.torch.layers import known_weights
 from masksolve.adapters.torch.pruning.calibration import Calibration
 from masksolve.adapters.torch.pruning.observe import layer_statistics
 from masksolve.adapters.torch.pruning.state import evaluating
@@ -41,10 +42,10 @@ def layers_of(sentences: int) -> Layers:
     number = len(list(data))
     found = []
     with evaluating(encoder):
-        for module in encoder.layers[0].modules():
-            if isinstance(module, torch.nn.Linear):
-                (seen,) = layer_statistics(encoder, data, module, [1] * number)
-                found.append((module.weight.detach().numpy(), seen.gram.numpy()))
+        for weight in known_weights(encoder):
+            if weight.name.startswith("layers.0."):
+                (seen,) = layer_statistics(encoder, data, weight, [1] * number)
+                found.append((weight.layer.weight.detach().numpy(), seen.gram.numpy()))
     return found
 
 

@@ -1,6 +1,7 @@
 """Accuracy under ten sorts of masks, a scaled-down Table A.4: ``python -m examples.table_a4``.
 
-Every run appends a line to ``runs.jsonl`` in ``--out``; started again, the command goes on from there.
+``--backward`` compares SLoPe's, Bi-Mask's and transposable masks and pruned gradients instead. Every run
+appends a line to ``runs.jsonl`` in ``--out``; started again, the command goes on from there.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from .report import Results, everything, markdown
-from .runs import DENSE, Run, Setting, perform_all, plan, read
+from .report import Results, backward_table, everything, markdown
+from .runs import DENSE, Run, Setting, perform_all, plan, plan_backward, read
 from .training import Regime
 
 QUICK = Regime(images=399, steps=45, batch=32, refresh=12)
@@ -28,6 +29,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="tiny data that masksolve ships, two seeds")
     parser.add_argument("--data", help="fashion (the default), shipped (with --quick), or a folder")
     parser.add_argument("--validation", action="store_true", help="what settings are chosen by: dense, 2:4")
+    parser.add_argument("--backward", action="store_true", help="compare ways to sparse backward products")
     parser.add_argument("--seeds", type=int, help="how many (default 10, 2 with --quick)")
     parser.add_argument("--steps", type=int, help="training steps, if not the usual ones")
     parser.add_argument("--processes", type=int, default=1, help="of one thread each")
@@ -47,7 +49,8 @@ def main(words: list[str] | None = None) -> None:
         raise SystemExit("--figures needs matplotlib: pip install matplotlib")
     arguments.out.mkdir(parents=True, exist_ok=True)
     setting = _setting(arguments)
-    runs = plan(range(arguments.seeds or (2 if arguments.quick else 10)))
+    planned = plan_backward if arguments.backward else plan
+    runs = planned(range(arguments.seeds or (2 if arguments.quick else 10)))
     if arguments.validation:
         runs = [run for run in runs if run.rule in CHOSEN_BY]
     file = arguments.out / "runs.jsonl"
@@ -62,8 +65,12 @@ def main(words: list[str] | None = None) -> None:
     if arguments.validation:
         print(_listed(lines))
         return
+    heading = f"\n{setting.regime}\n{setting.data}, {setting.part} images\n\n"
+    if arguments.backward:
+        print(heading + backward_table(lines))
+        return
     results = Results(lines)
-    print(f"\n{setting.regime}\n{setting.data}, {setting.part} images\n\n{everything(results)}")
+    print(heading + everything(results))
     if arguments.figures:
         _draw(results, lines, arguments.figures)
 

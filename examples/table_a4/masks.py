@@ -13,6 +13,13 @@ from masksolve.adapters import torch as mt
 
 UNSTRUCTURED = "unstructured"
 SEQUENTIAL = " sequential"
+PASSES = {
+    " double-pruned": {"backward": "double_pruned"},
+    " bidirectional": {"backward": "bidirectional"},
+    " MVUE": {"gradients": "2:4"},
+}
+"""Endings of rules whose backward products differ, with the options of `sparsify`."""
+
 ALL_FIT = "8:16-T"
 """Whatever the rule, the layers that this pattern fits are masked."""
 
@@ -28,7 +35,9 @@ class Masks:
     model : Module
     rule : str
         A pattern; "unstructured": the larger half of each layer; "n:m sequential": the m - n zeros among
-        every m consecutive inputs are consecutive (the paper's Eq. 2d).
+        every m consecutive inputs are consecutive (the paper's Eq. 2d). A pattern may end in " double-pruned"
+        (SLoPe), " bidirectional" (Bi-Mask) or " MVUE" (gradients pruned to 2:4 without bias), which change
+        its backward products.
     solver : str
         A backend of masksolve; "cover": Algorithm 1 as published, which keeps n of m or fewer; "random":
         the optimal masks of random scores, the same at every refresh. Rules that are no patterns have an
@@ -46,16 +55,19 @@ class Masks:
     optimal : list of float
         As `retained`, but as a share of what the optimal masks of a pattern would keep; empty for other
         rules.
+    backward : float or None
+        Share of the entries kept forward that the masks of the backward pass keep, if there are such.
     """
 
     def __init__(self, model: nn.Module, rule: str, solver: str, refresh: int | None) -> None:
         if not is_pattern(rule) and solver != "exact":
             raise ValueError(f"solver for the rule '{rule}' must be 'exact', got '{solver}'")
+        rule, options = with_options(rule)
         self.rule, self.solver = rule, solver
         self.retained: list[float] = []
         self.density: list[float] = []
         self.optimal: list[float] = []
-        names = [choice.name for choice in mt.choose_layers(model, ALL_FIT) if not choice.skipped]
+        names = [choice.name for choice in mt.choose_weights(model, ALL_FIT) if not choice.skipped]
         self.sparsifier = mt.sparsify(
             model,
             pattern_of(rule, solver),
@@ -63,6 +75,7 @@ class Masks:
             layers=names,
             saliency=_saliency(rule, solver),
             backend="exact" if solver == "random" else solver,
+            **options,
         )
         self._record()
 
@@ -75,6 +88,13 @@ class Masks:
     def flipped(self) -> list[float]:
         """Share of the masks' entries that changed, at every refresh."""
         return [total.flipped for total in self.sparsifier.totals[1:]]
+
+    @property
+    def backward(self) -> float | None:
+        """See the class."""
+        buffers = dict(self.sparsifier.model.named_buffers())
+        kept = sum(int(each.sum()) for name, each in buffers.items() if name.endswith(".backward_mask"))
+        return kept / sum(int(mask.sum()) for mask in self.sparsifier.masks.values()) if kept else None
 
     def hold(self) -> bool:
         """Whether every masked layer's weight, as the model uses it, follows the rule."""
@@ -96,6 +116,14 @@ class Masks:
         if is_pattern(self.rule):
             best = {name: mt.mask(weight, self.rule, backend="exact") for name, weight in dense.items()}
             self.optimal.append(kept / _sum_kept(dense, best))
+
+
+def with_options(rule: str) -> tuple[str, dict[str, str]]:
+    """Take a rule apart: its pattern, and options of `sparsify`."""
+    for ending, options in PASSES.items():
+        if rule.endswith(ending):
+            return rule.removesuffix(ending), options
+    return rule, {}
 
 
 def is_pattern(rule: str) -> bool:

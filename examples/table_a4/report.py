@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,12 +14,37 @@ from masksolve import diversity
 from masksolve.adapters import torch as mt
 
 from .masks import ALL_FIT, SEQUENTIAL, UNSTRUCTURED
-from .runs import COMPARED, DENSE, MODES, RULES, SOLVERS, Run, network, plan
+from .runs import (
+    BACKWARD,
+    BACKWARD_MODES,
+    COMPARED,
+    DENSE,
+    MODES,
+    RULES,
+    SOLVERS,
+    Run,
+    network,
+    plan,
+    plan_backward,
+)
 from .training import Regime
 
 Line = dict[str, Any]
-TITLES = {"pruned": "pruned only", "tuned": "tuned, static masks", "scratch": "from scratch, dynamic masks"}
+TITLES = {
+    "pruned": "pruned only",
+    "tuned": "tuned, static masks",
+    "scratch": "from scratch, dynamic masks",
+    "fixed": "from scratch, static masks",
+}
 SHOWN = ("pruned", "tuned", "scratch")
+PRODUCTS = {  # which of outputs, inputs' gradients and weights' gradients are N:M products
+    "2:4": "first",
+    "2:4 double-pruned": "first two",
+    "2:4 bidirectional": "first two",
+    "2:4-T": "first two",
+    "2:4 MVUE": "first and third",
+    "2:4-T MVUE": "all three",
+}
 NAMES = {"exact": "exact", "greedy": "greedy", "cover": "Algorithm 1", "random": "random scores"}
 
 
@@ -38,15 +63,22 @@ class Results:
     ----------
     lines : sequence of dict
         From `runs.read`. A seed counts in a mode when all of the plan's runs of that mode are there.
+    planned, modes
+        `runs.plan` and its modes, or another plan.
     """
 
-    def __init__(self, lines: Sequence[Line]) -> None:
+    def __init__(
+        self,
+        lines: Sequence[Line],
+        planned: Callable[[Sequence[int]], list[Run]] = plan,
+        modes: Sequence[str] = MODES,
+    ) -> None:
         found = {Run(*(line[name] for name in Run._fields)): line for line in lines}
         self.seeds: dict[str, list[int]] = {}
-        for mode in MODES:
+        for mode in modes:
             seeds = sorted({run.seed for run in found if run.mode == mode})
             self.seeds[mode] = [
-                seed for seed in seeds if all(run in found for run in plan([seed]) if run.mode == mode)
+                seed for seed in seeds if all(run in found for run in planned([seed]) if run.mode == mode)
             ]
             if not self.seeds[mode]:
                 raise ValueError(
@@ -85,7 +117,7 @@ def bits(rule: str, regime: Regime, method: diversity.Method) -> float:
         kind, pattern = "unstructured", "2:4"
     elif rule.endswith(SEQUENTIAL):
         kind, pattern = "sequential", rule.removesuffix(SEQUENTIAL)
-    chosen = [choice.layer for choice in mt.choose_layers(network(regime, 0), ALL_FIT) if not choice.skipped]
+    chosen = [choice.layer for choice in mt.choose_weights(network(regime, 0), ALL_FIT) if not choice.skipped]
     shapes = [mt.as_matrices(layer.weight).shape for layer in chosen]
     counted = math.fsum(diversity.log2(pattern, shape, method, kind=kind) for shape in shapes)
     return 64 * counted / sum(math.prod(shape) for shape in shapes)
@@ -143,6 +175,28 @@ def correlation_table(results: Results) -> str:
             rho, chance = _rank_correlation(measure, table.mean(axis=1))
             single = np.array([_rank_correlation(measure, column)[0] for column in table.T])
             row.append(f"{rho:.2f} (p = {chance:.2g}); {_mean_deviation(single)}")
+        rows.append(row)
+    return markdown(rows)
+
+
+def backward_table(lines: Sequence[Line]) -> str:
+    """Accuracy by what the backward products read, and less that of 2:4-T, in Markdown; paired over seeds."""
+    results = Results(lines, plan_backward, BACKWARD_MODES)
+    titles = [f"{TITLES[mode]} ({len(results.seeds[mode])} seeds)" for mode in BACKWARD_MODES]
+    rows = [
+        ["", "N:M products", "kept backward", *(each for title in titles for each in (title, "less 2:4-T"))]
+    ]
+    for rule in (DENSE, *BACKWARD):
+        shares = [line["backward"] for line in results.lines(rule, "exact", "tuned")]
+        share = "" if None in shares else f"{100 * float(np.mean(shares)):.1f} %"
+        row = [rule, PRODUCTS.get(rule, "none"), share]
+        for mode in BACKWARD_MODES:
+            if rule == DENSE and mode == "fixed":
+                row += ["", ""]
+                continue
+            row.append(_mean_deviation(results.accuracies(rule, "exact", mode)))
+            gain = results.difference(mode, (rule, "exact"), ("2:4-T", "exact"))
+            row.append("" if rule == "2:4-T" else f"{gain.mean:+.2f} ± {gain.half:.2f}")
         rows.append(row)
     return markdown(rows)
 

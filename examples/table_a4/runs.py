@@ -40,6 +40,15 @@ RULES = (
 COMPARED = ("2:4-T", "4:8-T", "8:16-T")
 SOLVERS = ("greedy", "cover")
 RANDOM = "4:8-T"
+BACKWARD = (
+    "2:4",
+    "2:4 double-pruned",
+    "2:4 bidirectional",
+    "2:4-T",
+    "2:4 MVUE",
+    "2:4-T MVUE",
+)
+BACKWARD_MODES = ("scratch", "fixed", "tuned")
 TUNING_IMAGES = 2_000  # for the statistics of batch normalisation, right after pruning
 
 
@@ -50,8 +59,9 @@ class Run(NamedTuple):
     ----------
     rule, solver : str
         As for `masks.find`; "dense" and "exact" for the network without masks.
-    mode : {"scratch", "tuned", "pruned"}
-        "scratch": with dynamic masks from the first step. "tuned": from the dense network of the same
+    mode : {"scratch", "fixed", "tuned", "pruned"}
+        "scratch": with dynamic masks from the first step. "fixed": with static masks of the initial weights.
+        "tuned": from the dense network of the same
         seed, with static masks, by the same regime again. "pruned": that network under those masks, not
         trained again, but with batch-norm statistics gathered anew.
     seed : int
@@ -100,6 +110,18 @@ def plan(seeds: Sequence[int]) -> list[Run]:
     return dense + others
 
 
+def plan_backward(seeds: Sequence[int]) -> list[Run]:
+    """Runs that compare ways to sparse backward products; the dense networks first."""
+    dense = [Run(DENSE, "exact", "scratch", seed) for seed in seeds]
+    others = [
+        Run(rule, "exact", mode, seed)
+        for seed in seeds
+        for mode in BACKWARD_MODES
+        for rule in [*[DENSE] * (mode == "tuned"), *BACKWARD]
+    ]
+    return dense + others
+
+
 def network(regime: Regime, seed: int) -> nn.Module:
     """Make a model with the initial weights of a seed."""
     torch.manual_seed(seed)
@@ -113,13 +135,13 @@ def perform(run: Run, setting: Setting, data: Data) -> dict[str, Any]:
     -------
     dict
         The run and the setting; "accuracy" in per cent; "loss", the mean over the last tenth; "retained",
-        "density", "optimal" and "flipped" of the masks; "held", whether every masked layer follows the
-        rule at the end; "seconds".
+        "density", "optimal", "flipped" and "backward" of the masks; "held", whether every masked layer
+        follows the rule at the end; "seconds".
     """
     begun = time.perf_counter()
     judged: Part = getattr(data, setting.part)
     model = network(setting.regime, run.seed)
-    if run.mode != "scratch":
+    if run.mode in ("tuned", "pruned"):
         model.load_state_dict(_dense_weights(run.seed, setting, data))
     masks = None
     if run.rule != DENSE:
@@ -142,6 +164,7 @@ def perform(run: Run, setting: Setting, data: Data) -> dict[str, Any]:
         "density": masks.density if masks else None,
         "optimal": masks.optimal if masks else None,
         "flipped": masks.flipped if masks else None,
+        "backward": masks.backward if masks else None,
         "held": masks.hold() if masks else None,
         "seconds": time.perf_counter() - begun,
     }

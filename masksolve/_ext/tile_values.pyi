@@ -8,7 +8,8 @@ def held_table(
     weights: Float32Array,
     n: int,
     sets: npt.NDArray[np.uint8],
-    centers: npt.NDArray[np.int32],
+    walk: npt.NDArray[np.int32],
+    nearest: npt.NDArray[np.int32],
     values: Float32Array,
 ) -> None: ...
 def listed_table(

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+
+import masksolve as ms
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,34 @@ class Plane:
         if min(axes) < -len(shape) or max(axes) >= len(shape):
             raise ValueError(f"weight must have the axes {axes} of its plane, got shape {shape}")
         return tuple(axis % len(shape) for axis in axes)
+
+
+def whole_tiles(
+    shape: Sequence[int], plane: Plane, pattern: ms.Pattern, cut: Mapping[int, Sequence[int]]
+) -> bool:
+    """Whether the parts of a weight that is spread over devices hold whole tiles.
+
+    Parameters
+    ----------
+    shape : sequence of int
+        Of the whole weight.
+    plane : Plane
+    pattern : Pattern
+    cut : mapping from int to sequence of int
+        Which axes of the weight are cut, and into how many parts by each axis of the mesh.
+    """
+    sides = {-2: plane.rows, -1: plane.columns}
+    grouped = {each % len(shape) for axis in pattern.axes for each in cast(tuple[int, ...], sides[axis])}
+    alone = all(len(cast(tuple[int, ...], side)) == 1 for side in sides.values())
+    for axis, parts in cut.items():
+        length, total = shape[axis], math.prod(parts)
+        # Cut by one axis of the mesh, all parts but the last are of one length; by several, as by FSDP2 over
+        # tensor parallelism, parts begin where they should only if all are.
+        even = len(parts) == 1 or length % total == 0
+        chunk = -(-length // total)
+        if axis in grouped and (not alone or not even or chunk % pattern.m or length % pattern.m):
+            return False
+    return True
 
 
 @dataclass(frozen=True)

@@ -176,7 +176,7 @@ def configure(kind: type[Backend], options: Mapping[str, Any], pattern: Pattern,
 
 def is_trusted(kind: type[Backend]) -> bool:
     """Whether a backend certifies its own tiles: only the compiled ones of this package do."""
-    return any(kind is _built_in(name) for name in _COMPILED if kind.name == name)
+    return kind.name in _COMPILED and kind is _built_in(kind.name)
 
 
 def finishes(kind: type[Backend]) -> bool:

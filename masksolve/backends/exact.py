@@ -13,6 +13,7 @@ from ..problem import UnfitScoresError
 from .base import Backend, Report
 
 VARIABLE = "MASKSOLVE_INSTRUCTION_SET"
+_RUNNING = [name for name, runs in engine.instruction_sets().items() if runs]
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,11 @@ class Exact(Backend):
 
     def __post_init__(self) -> None:
         chosen = self.instruction_set or os.environ.get(VARIABLE, "")
-        known = engine.instruction_sets()
-        running = [name for name, runs in known.items() if runs]
-        if chosen and chosen not in running:
+        if chosen and chosen not in _RUNNING:
+            known = engine.instruction_sets()
             reason = "does not run on this processor" if chosen in known else "was not compiled"
-            raise ValueError(f"instruction_set must be one of {running}, got {chosen!r}, which {reason}")
-        object.__setattr__(self, "instruction_set", chosen or running[0])
+            raise ValueError(f"instruction_set must be one of {_RUNNING}, got {chosen!r}, which {reason}")
+        object.__setattr__(self, "instruction_set", chosen or _RUNNING[0])
 
     def solve(self, block: Block, first: int, last: int) -> Report:
         """Solve the tiles where they lie; mask, prices and certificate come from one pass."""

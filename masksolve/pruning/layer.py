@@ -59,8 +59,9 @@ def prune_layer(
     ----------
     weights : array of real numbers, shape (groups, outputs, features)
     statistics : sequence of Statistics, or None
-        Of each group's features. Without them the mask is that of the magnitudes, and kept weights
-        stay as they are.
+        Of each group's features. Without them, and in a group whose statistics have no samples, such as
+        an expert that no token is routed to, the mask is that of the magnitudes, and kept weights stay
+        as they are.
     recipe : Recipe
     inputs : int, optional
         Features of one place of a kernel, the place varying slowest; by default all of them.
@@ -127,7 +128,7 @@ def _prune_group(layer: _Group, seen: Statistics, dtype: Any, shifts: bool) -> _
     xp = space.xp
     plain_gram = space.matrix("gram", seen.gram)
     gram = space.matrix("covariance", seen.covariance) if shifts else plain_gram
-    found, mask = layer.fitted(seen, gram)
+    found, mask = layer.fitted(seen, gram) if seen.count else (w, layer.masked(None))
     plain = xp.where(mask, w, xp.zeros_like(w))
     rounded = xp.astype(xp.astype(found, dtype), space.dtype)
     new, masked = (squared_errors(xp, other - w, gram) for other in (rounded, plain))

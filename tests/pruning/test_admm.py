@@ -1,14 +1,24 @@
 """ADMM against the method spelled out in NumPy, and what must hold of any mask and weights."""
 
+import sys
+from pathlib import Path
+
 import assertions
 import numpy as np
 import pytest
+from layer_loss import reference
 
 import masksolve as ms
 from masksolve.pruning import reconstruction
 from masksolve.testing import FAMILIES
 
-PATTERNS = ["2:4", "1:4", "2:4 axis=-2", "1:2-T", "2:4-T", "4:8-T", "3:8-T", "8:16-T", "4:8-T at_most"]
+sys.path.append(str(Path(__file__).parents[2]))
+
+PATTERNS = [
+    *("2:4", "4:8", "8:16", "1:4", "2:4 axis=-2", "2:4 at_most"),
+    *("1:2-T", "2:4-T", "4:8-T", "3:8-T", "8:16-T", "16:32-T"),
+    *("2:4-T at_most", "4:8-T at_most", "8:16-T at_most"),
+]
 
 
 def correlated(seed, outputs, inputs, samples=300):
@@ -17,37 +27,6 @@ def correlated(seed, outputs, inputs, samples=300):
     mix = rng.standard_normal((inputs, inputs)) * np.geomspace(0.02, 3, inputs)[:, None]
     x = rng.standard_normal((samples, inputs)) @ mix * np.exp(rng.standard_normal(inputs))
     return rng.standard_normal((outputs, inputs)), x
-
-
-def reference(w, hessian, pattern, damping=0.01, rho=0.1, most=100):
-    """The mask of ALPS (Meng et al., NeurIPS 2024) by an eigendecomposition, without any shortcut."""
-    hessian = hessian + damping * np.trace(hessian) / len(hessian) * np.eye(len(hessian))
-    root = np.sqrt(np.diag(hessian))
-    a, h = w * root, hessian / np.outer(root, root)
-    values, vectors = np.linalg.eigh(h)
-    mask = old = ms.solve(a * a, pattern).mask
-    b, v = a * mask, np.zeros_like(a)
-    for step in range(1, most + 1):
-        x = (a @ h - v + rho * b) @ vectors / (values + rho) @ vectors.T
-        y = x + v / rho
-        mask = ms.solve(y * y, pattern).mask
-        b = y * mask
-        v = v + rho * (x - b)
-        if step % 3 == 0:
-            changed = (mask & ~old).sum() / mask.sum()
-            if not changed:
-                break
-            rho *= 1.3 if changed >= 0.1 else 1.2 if changed >= 0.005 else 1.1
-            old = mask
-    return by_rows(w, mask, hessian), mask
-
-
-def by_rows(w, mask, hessian):
-    """Least squares of every row by its normal equations."""
-    found = np.zeros_like(w)
-    for row, kept in enumerate(mask):
-        found[row, kept] = np.linalg.lstsq(hessian[np.ix_(kept, kept)], hessian[kept] @ w[row])[0]
-    return found
 
 
 def damped_error(w, found, hessian):
@@ -68,7 +47,7 @@ def masked_error(w, pattern, hessian):
 def test_as_good_as_the_reference_for_every_pattern(pattern, dtype):
     ours = theirs = plain = 0.0
     for seed in range(3):
-        w, x = correlated(seed, 32, 48)
+        w, x = correlated(seed, 32, 64)
         hessian = x.T @ x
         found, mask = reconstruction.admm(w, hessian, pattern, dtype=dtype)
         assert found.dtype == dtype
@@ -80,6 +59,46 @@ def test_as_good_as_the_reference_for_every_pattern(pattern, dtype):
         plain += masked_error(w, pattern, hessian) / scale
     assert ours <= 1.01 * theirs
     assert ours < 0.9 * plain
+
+
+@pytest.fixture(scope="module")
+def trained():
+    """Matrices of a trained encoder, and what they are given for some tokens and for others."""
+    pytest.importorskip("torch")
+    encoder = pytest.importorskip("examples.post_training.encoder")
+    import torch
+
+    try:
+        model = encoder.load_encoder().eval()
+    except encoder.MissingWeightsError as error:
+        pytest.skip(str(error))
+    model.layers = model.layers[:3]
+    found = {name: [] for name in ("key", "expand")}
+    for name, inputs in found.items():
+        layer = getattr(model.layers[2], name)
+        layer.register_forward_pre_hook(
+            lambda _layer, given, inputs=inputs: inputs.append(given[0].flatten(0, 1))
+        )
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for sentences in (150, 50):
+            model(torch.randint(1000, 30000, (sentences, 16), generator=generator))
+    weights = {name: getattr(model.layers[2], name).weight[:64].detach().double().numpy() for name in found}
+    return [(weights[name], *(x.double().numpy() for x in found[name])) for name in found]
+
+
+@pytest.mark.parametrize("pattern", ["2:4", "4:8", "2:4-T", "4:8-T", "8:16-T", "16:32-T", "4:8-T at_most"])
+def test_as_good_as_the_reference_on_trained_layers(pattern, trained):
+    """On the inputs that masks and weights were found for, and on others."""
+    ratios = []
+    for w, *inputs in trained:
+        hessian = inputs[0].T @ inputs[0]
+        found, mask = reconstruction.admm(w, hessian, pattern, dtype="float32")
+        assertions.assert_feasible(mask, ms.Pattern.parse(pattern))
+        theirs = reference(w, hessian, pattern)[0]
+        errors = [[np.sum((x @ (each - w).T) ** 2) for x in inputs] for each in (found, theirs)]
+        ratios.append(np.divide(*errors))
+    assert (np.mean(ratios, axis=0) <= 1.01).all(), ratios
 
 
 @pytest.mark.parametrize("pattern", ["2:4-T", "4:8-T at_most", "3:8-T"])

@@ -138,6 +138,35 @@ class TestCommand:
         assert "split 0" not in again
         assert again == first[first.index("| perplexity") :]
 
+    def test_the_table_of_the_documentation_by_default(self):
+        asked = command.wanted(command.parse([]))
+        assert len(set(asked)) == len(asked)
+        methods = {method for method in study.METHODS if "+" not in method}
+        for pattern in study.PATTERNS:
+            mine = [each for each in asked if each.pattern == pattern and each.masks == "exact"]
+            assert {each.method for each in mine if not each.split} == methods
+        some = command.wanted(command.parse(["--methods", "ADMM", "--splits", "3"]))
+        assert some == [study.Contest(pattern, "ADMM", "exact", 3) for pattern in study.PATTERNS]
+
+    def test_a_run_that_was_stopped_goes_on(self, words, root, monkeypatch):
+        words = [*words, "--methods", "AdaPrune", "Wanda"]
+        left = [1, 1]
+
+        def stopping(*given):
+            left.pop()
+            return study.pruned(*given)
+
+        monkeypatch.setattr(command, "pruned", stopping)
+        with pytest.raises(IndexError):
+            command.main(words)
+        before = json.loads((root / "rows.json").read_text())
+        assert len(before) == 3
+        monkeypatch.setattr(command, "pruned", study.pruned)
+        command.main(words)
+        after = json.loads((root / "rows.json").read_text())
+        assert len(after) == 1 + 6
+        assert after[:3] == before
+
     def test_several_splits_have_a_spread(self, words, capsys):
         command.main([*words, "--methods", "AdaPrune", "--splits", "0", "1"])
         assert " ± " in capsys.readouterr().out

@@ -1,5 +1,8 @@
 """Conjugate gradients against factorised rows; both in float32 against float64."""
 
+import sys
+import threading
+
 import numpy as np
 import pytest
 
@@ -83,3 +86,33 @@ def test_inputs_of_very_different_size_need_no_float64():
 def test_unknown_methods(method):
     with pytest.raises((ValueError, TypeError), match="method must be one of 'auto', 'cholesky', 'pcg'"):
         reconstruction.least_squares(np.eye(4), np.eye(4, dtype=bool), np.eye(4), method=method)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_rows_are_shared_out_to_the_threads_of_blas(threads, monkeypatch):
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    w, gram = problem(5, 40, 64, 200, 2)
+    mask = np.random.default_rng(5).random(w.shape) < 0.5
+    used = set()
+    solve = np.linalg.solve
+
+    def watched(*arguments):
+        blas = threadpoolctl.ThreadpoolController().select(user_api="blas")
+        assert all(each["num_threads"] == 1 for each in blas.info())
+        used.add(threading.get_ident())
+        return solve(*arguments)
+
+    monkeypatch.setattr(np.linalg, "solve", watched)
+    with threadpoolctl.threadpool_limits(threads, user_api="blas"):
+        before = threadpoolctl.threadpool_info()
+        found = reconstruction.least_squares(w, mask, gram, method="cholesky")
+        assert threadpoolctl.threadpool_info() == before
+    assert (used == {threading.get_ident()}) == (threads == 1 or blas_threads(before) == 1)
+    monkeypatch.setitem(sys.modules, "threadpoolctl", None)
+    monkeypatch.setattr(np.linalg, "solve", solve)
+    alone = reconstruction.least_squares(w, mask, gram, method="cholesky")
+    np.testing.assert_allclose(found, alone, rtol=1e-12, atol=1e-12)
+
+
+def blas_threads(info):
+    return max((each["num_threads"] for each in info if each["user_api"] == "blas"), default=1)

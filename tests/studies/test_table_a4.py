@@ -27,6 +27,7 @@ from examples.table_a4.runs import (  # noqa: E402
     network,
     perform_all,
     plan,
+    plan_backward,
     read,
 )
 from examples.table_a4.training import Regime, Trainer, accuracy  # noqa: E402
@@ -251,3 +252,36 @@ def test_the_whole_thing_quickly(tmp_path, capsys):
     command.main(words)
     second = capsys.readouterr().out
     assert second.strip() == first[first.index("\nRegime") :].strip(), "nothing is trained again"
+
+
+@pytest.mark.parametrize("rule", sorted({run.rule for run in plan_backward([0])} - {DENSE}))
+def test_backward_products_read_what_their_rule_says(data, rule):
+    trainer = trainer_of(data, (rule, "exact"))
+    trainer.run(until=3)
+    base = rule.split()[0]
+    for name, mask in trainer.masks.sparsifier.masks.items():
+        check_by_counting(matrices(mask), base, "exact")
+        masking = trainer.model.get_submodule(name).parametrizations.weight[0]
+        if rule.endswith(("double-pruned", "bidirectional")):
+            assert not (masking.backward_mask & ~mask).any()
+            across = matrices(masking.backward_mask).swapaxes(-1, -2).reshape(-1, 4).sum(axis=1)
+            assert rule.endswith("bidirectional") or across.max() == 2
+        else:
+            assert masking.backward_mask is None
+        assert (masking.passes is not None and masking.passes.gradients is not None) == rule.endswith("MVUE")
+    share = trainer.masks.backward
+    assert (share is not None) == rule.endswith(("double-pruned", "bidirectional"))
+    assert share is None or 0.7 < share < 0.95
+
+
+def test_backward_products_are_compared_quickly(tmp_path, capsys):
+    words = ["--quick", "--backward", "--seeds", "1", "--steps", "2", "--out", str(tmp_path)]
+    command.main(words)
+    table = capsys.readouterr().out
+    lines = read(tmp_path / "runs.jsonl")
+    assert len(lines) == len(plan_backward([0])) == len(set(plan_backward([0])))
+    assert all(line["held"] for line in lines if line["rule"] != DENSE)
+    rows = [row.split("|")[1].strip() for row in table.splitlines() if row.startswith("|")]
+    assert rows[2:] == [DENSE, *(run.rule for run in plan_backward([0]) if run.mode == "fixed")]
+    of_patterns = [line for line in lines if line["rule"] == "2:4-T" and line["mode"] == "fixed"]
+    assert all(share == pytest.approx(1) for line in of_patterns for share in line["optimal"])

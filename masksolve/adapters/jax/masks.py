@@ -15,6 +15,7 @@ import masksolve as ms
 
 from ..plane import Plane
 from .kinds import AMBIGUOUS, LAST_TWO, Where, found, path_of
+from .sharding import in_parts, spread_of
 
 _MAGNITUDE: dict[str, Any] = {"score": "magnitude", "duals": False, "tiles": False}
 
@@ -31,7 +32,8 @@ def mask(
 
     An array with values is solved where it lies, as by `masksolve.solve`. One that is being traced is
     solved when the compiled code runs, on the host, whatever the device; under ``vmap`` the whole batch
-    is one solve.
+    is one solve. If it is spread over a mesh with ``Explicit`` axes, every device calls with its own part,
+    or with all of it where parts cut through tiles.
 
     Parameters
     ----------
@@ -87,9 +89,13 @@ def mask(
     def on_host(values: npt.ArrayLike) -> npt.NDArray[np.bool_]:
         return np.asarray(solve(np.asarray(values)).mask)
 
-    result = jax.eval_shape(lambda: jnp.zeros(w.shape, bool))
-    kept = jax.pure_callback(on_host, result, w, vmap_method="broadcast_all")
-    return jnp.asarray(kept)
+    def called(w: jax.Array, *nothing: Any) -> tuple[Any, Any, Any]:
+        result = jax.eval_shape(lambda: jnp.zeros(w.shape, bool))
+        return jax.pure_callback(on_host, result, w, vmap_method="broadcast_all"), *nothing
+
+    spread = spread_of(w) if w.ndim > 1 and {-2, -1} >= set(pattern.axes) else None
+    find = called if spread is None else in_parts(called, spread, w.shape, LAST_TWO, pattern)
+    return jnp.asarray(find(w, (), ())[0])
 
 
 def mask_tree(

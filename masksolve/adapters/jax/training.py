@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding
 
 import masksolve as ms
 from masksolve.checks import integer, number
@@ -18,6 +20,7 @@ from masksolve.checks import integer, number
 from ..plane import Plane
 from .kinds import Choice, Where, choose, path_of
 from .masks import apply
+from .sharding import in_parts, spread_of
 
 Density = Callable[[int], float]
 """From the number of steps to the share of weights that are kept."""
@@ -58,6 +61,7 @@ class Sparsifier:
     density: Density | None
     where: Where | None
     planes: Mapping[str, Plane] | None
+    shardings: Mapping[str, NamedSharding] | None
     warm_start: bool
     options: Mapping[str, Any]
 
@@ -158,41 +162,63 @@ class Sparsifier:
         return math.prod(batch) * (rows // m) * (columns // m), m
 
     def _refreshed(self, params: Any, state: SparsifyState) -> SparsifyState:
-        chosen = self._chosen(params)
         leaves = {path_of(keys): leaf for keys, leaf in jax.tree.flatten_with_path(params)[0]}
-        matrices = {c.path: c.plane.matrices(leaves[c.path]) for c in chosen if c.plane is not None}
-        shapes = {path: _like(each, bool) for path, each in matrices.items()}
-        same = jax.tree.map(_like, (state.prices, state.priced))
-        values = (jax.lax.stop_gradient(matrices), state.step, state.prices, state.priced)
-        masks, prices, priced = jax.pure_callback(self._solve, (shapes, *same), *values)
-        found = {c.path: c.plane.weight(masks[c.path], c.shape) for c in chosen if c.plane is not None}
-        tree = jax.tree.map_with_path(lambda keys, _: found.get(path_of(keys), jnp.ones((), bool)), params)
+        masks, prices, priced = {}, {}, state.priced
+        for choice in self._chosen(params):
+            held = {choice.path: state.prices[choice.path]} if choice.path in state.prices else {}
+            leaf = jax.lax.stop_gradient(leaves[choice.path])
+            masks[choice.path], after, priced = self._found(choice, leaf, held, (state.step, state.priced))
+            prices.update(after)
+        tree = jax.tree.map_with_path(lambda keys, _: masks.get(path_of(keys), jnp.ones((), bool)), params)
         return SparsifyState(state.step, tree, prices, priced)
 
-    def _solve(self, matrices: Any, step: Any, prices: Any, priced: Any) -> tuple[Any, Any, Any]:
-        """Find the masks of all leaves, on the host."""
-        pattern, masks, after = self._pattern_at(int(step)), {}, {}
-        for path, w in matrices.items():
-            warm = path in prices and int(priced) == pattern.n
-            try:
-                result = ms.solve(
-                    np.asarray(w),
-                    pattern,
-                    score="magnitude",
-                    duals=path in prices,
-                    tiles=False,
-                    warm_start=ms.Prices(*map(np.asarray, prices[path])) if warm else None,
-                    **self.options,
-                )
-            except (TypeError, ValueError) as error:
-                error.add_note(f"in the leaf '{path}' of params")
-                raise
-            masks[path] = np.asarray(result.mask)
-            if path in prices:
-                assert result.duals is not None
-                pairs = zip(result.duals, prices[path], strict=True)
-                after[path] = tuple(np.asarray(each, like.dtype) for each, like in pairs)
-        return masks, after, np.asarray(pattern.n, np.int32)
+    def _found(self, choice: Choice, leaf: Any, prices: Any, numbers: Any) -> tuple[Any, Any, Any]:
+        """Find the mask of a leaf, on each device for its own part if the leaf is spread."""
+        assert choice.plane is not None
+        find: Callable[..., Any] = partial(self._called, choice)
+        spread = self._spread(choice.path, leaf)
+        if spread is not None:
+            find = in_parts(find, spread, choice.shape, choice.plane, self.pattern)
+        mask, after, priced = find(leaf, prices, numbers)
+        return mask, after, priced
+
+    def _spread(self, path: str, leaf: Any) -> NamedSharding | None:
+        declared = [each for name, each in (self.shardings or {}).items() if fnmatchcase(path, name)]
+        return declared[0] if declared else spread_of(leaf)
+
+    def _called(self, choice: Choice, leaf: Any, prices: Any, numbers: Any) -> tuple[Any, Any, Any]:
+        """Call the host with a leaf, or a part of one; its mask, prices, and the n that they are for."""
+        plane = choice.plane
+        assert plane is not None
+        matrices = plane.matrices(leaf)
+        shapes = _like(matrices, bool), jax.tree.map(_like, prices), _like(numbers[1])
+        solve = partial(self._solve, choice.path)
+        mask, after, priced = jax.pure_callback(solve, shapes, matrices, prices, *numbers)
+        return plane.weight(mask, leaf.shape), after, priced
+
+    def _solve(self, path: str, w: Any, prices: Any, step: Any, priced: Any) -> tuple[Any, Any, Any]:
+        """Find the mask of a leaf, on the host."""
+        pattern = self._pattern_at(int(step))
+        warm = path in prices and int(priced) == pattern.n
+        try:
+            result = ms.solve(
+                np.asarray(w),
+                pattern,
+                score="magnitude",
+                duals=path in prices,
+                tiles=False,
+                warm_start=ms.Prices(*map(np.asarray, prices[path])) if warm else None,
+                **self.options,
+            )
+        except (TypeError, ValueError) as error:
+            error.add_note(f"in the leaf '{path}' of params")
+            raise
+        after = {}
+        if path in prices:
+            assert result.duals is not None
+            pairs = zip(result.duals, prices[path], strict=True)
+            after[path] = tuple(np.asarray(each, like.dtype) for each, like in pairs)
+        return np.asarray(result.mask), after, np.asarray(pattern.n, np.int32)
 
     def _pattern_at(self, step: int) -> ms.Pattern:
         if self.density is None:
@@ -209,6 +235,7 @@ def sparsify(
     density: Density | None = None,
     where: Where | None = None,
     planes: Mapping[str, Plane] | None = None,
+    shardings: Mapping[str, NamedSharding] | None = None,
     warm_start: bool = True,
     backend: str = "auto",
     workers: int = 1,
@@ -237,6 +264,10 @@ def sparsify(
     where, planes
         Which leaves, and their axes, as for `mask_tree`; leaves that do not fit are left alone, which
         ``sparsifier.choices(params)`` tells.
+    shardings : mapping from str to NamedSharding, optional
+        How leaves are spread over devices, from paths or wildcards. Needed under ``jit`` only, and only on
+        meshes with ``Auto`` axes; otherwise it is seen. Masks are spread as their leaves are, and found by
+        every device for its own part, where that holds whole tiles.
     warm_start : bool
         Start each solve at the last prices where it helps (transposable patterns, m above 4).
     backend, workers
@@ -285,6 +316,7 @@ def sparsify(
         density=density,
         where=where,
         planes=planes,
+        shardings=shardings,
         warm_start=warm_start,
         options={"backend": backend, "workers": workers},
     )

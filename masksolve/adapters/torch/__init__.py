@@ -1,7 +1,7 @@
 """masksolve for torch: masks of weights, sparse training, and pruning without training."""
 
 from ..plane import Plane
-from .layers import Choice, choose_layers, choose_weights
+from .layers import Choice, choose_weights
 from .layout import as_matrices, from_matrices
 from .masking import mask
 from .permuting.permute import permute
@@ -33,7 +33,6 @@ __all__ = [
     "absorb_mean",
     "adaprune",
     "as_matrices",
-    "choose_layers",
     "choose_weights",
     "convert",
     "effective_state",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from torch import nn
@@ -35,12 +35,7 @@ def has_matrix(module: nn.Module) -> bool:
     return any(is_lazy(each) or each.ndim > 1 for each in module.parameters(recurse=False))
 
 
-def find_chains(
-    model: nn.Module,
-    blocks: str | Sequence[str] | bool = True,
-    *,
-    is_layer: Callable[[nn.Module], bool] = has_matrix,
-) -> list[Chain]:
+def find_chains(model: nn.Module, blocks: str | Sequence[str] | bool = True) -> list[Chain]:
     """Find the chains of blocks in a model.
 
     Parameters
@@ -48,10 +43,8 @@ def find_chains(
     model : Module
     blocks : bool, str or sequence of str
         True finds every ModuleList or Sequential of at least two modules of the same class that hold
-        layers and are none themselves, the outermost of them. Names of such containers say which to
-        take. False takes none.
-    is_layer : callable
-        Called as ``is_layer(module)``: whether a module is a layer in this sense.
+        layers with matrices and are none themselves, the outermost of them. Names of such containers say
+        which to take. False takes none.
 
     Raises
     ------
@@ -59,7 +52,7 @@ def find_chains(
         If ``blocks`` is something else, or names what is no container of blocks.
     """
     if isinstance(blocks, bool):
-        return list(_found(model, is_layer)) if blocks else []
+        return list(_found(model)) if blocks else []
     names = [blocks] if isinstance(blocks, str) else list(blocks)
     modules = dict(model.named_modules())
     chains = []
@@ -68,31 +61,31 @@ def find_chains(
         if not isinstance(container, (nn.ModuleList, nn.Sequential)) or not len(container):
             raise ValueError(
                 f"blocks must be True, False or names of ModuleLists or Sequentials in the model, such as "
-                f"{[chain.name for chain in _found(model, is_layer)] or 'model.layers'}, got {name!r}"
+                f"{[chain.name for chain in _found(model)] or 'model.layers'}, got {name!r}"
             )
         chains.append(_chain(name, container))
     return chains
 
 
-def _found(model: nn.Module, is_layer: Callable[[nn.Module], bool]) -> Iterator[Chain]:
+def _found(model: nn.Module) -> Iterator[Chain]:
     taken: list[str] = []
     for name, module in model.named_modules():
         inside = any(name.startswith(f"{outer}.") for outer in taken if outer) or "" in taken
         if inside or not isinstance(module, (nn.ModuleList, nn.Sequential)):
             continue
-        if _alike(list(module), is_layer):
+        if _alike(list(module)):
             taken.append(name)
             yield _chain(name, module)
 
 
-def _alike(children: list[nn.Module], is_layer: Callable[[nn.Module], bool]) -> bool:
+def _alike(children: list[nn.Module]) -> bool:
     return (
         len(children) > 1
         and len({id(child) for child in children}) == len(children)
         and len({type(child) for child in children}) == 1
         and not isinstance(children[0], nn.ModuleList)
-        and not is_layer(children[0])
-        and all(any(is_layer(part) for part in child.modules()) for child in children)
+        and not has_matrix(children[0])
+        and all(any(has_matrix(part) for part in child.modules()) for child in children)
     )
 
 

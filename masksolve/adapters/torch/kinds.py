@@ -10,9 +10,6 @@ from torch.nn.parameter import is_lazy
 
 from ..plane import Plane
 
-PRUNABLE = (nn.Linear, nn.Conv1d, nn.Conv2d)
-"""Layers of which pruning from calibration data knows what they multiply their weight by."""
-
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 _FIRST = ("gate", "up", "w1", "w3", "fc1", "wi")
@@ -35,9 +32,9 @@ class Kind(NamedTuple):
     reason: str = ""
 
 
-def is_prunable(module: nn.Module) -> bool:
-    """Whether pruning from calibration data knows this layer."""
-    return isinstance(module, PRUNABLE)
+def is_linear(module: nn.Module) -> bool:
+    """Whether a module multiplies the last axis of its input by its weight, and does nothing else."""
+    return isinstance(module, nn.Linear) or "transformers.pytorch_utils.Conv1D" in _classes(module)
 
 
 def kind_of(module: nn.Module, name: str, path: str) -> Kind:

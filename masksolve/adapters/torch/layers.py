@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import NamedTuple, cast
 
@@ -14,10 +14,8 @@ import masksolve as ms
 
 from ..plane import Plane
 from .blocks import find_chains
-from .kinds import PRUNABLE, adapters_of, kind_of, matrices_of
+from .kinds import adapters_of, kind_of, matrices_of
 from .layout import KERNEL, weight_pattern
-
-__all__ = ["PRUNABLE", "Choice", "choose_layers", "choose_weights", "misfit"]
 
 
 class Choice(NamedTuple):
@@ -43,9 +41,25 @@ class Choice(NamedTuple):
     parameter: str = "weight"
     plane: Plane = KERNEL
 
+    @property
+    def path(self) -> str:
+        """Name of the layer, as in ``model.named_modules()``."""
+        if self.parameter == "weight":
+            return self.name
+        return self.name.removesuffix(self.parameter).removesuffix(".")
+
+    @property
+    def full_name(self) -> str:
+        """Name of the parameter, as in ``model.named_parameters()``."""
+        return f"{self.path}.{self.parameter}".lstrip(".")
+
 
 class _Found(NamedTuple):
-    """A weight before the choice; ``hard`` says why it cannot be pruned, ``soft`` why it should not be."""
+    """A weight before the choice.
+
+    ``hard`` says why it cannot be pruned, ``soft`` why it should not be unless it is asked for by name, and
+    ``dense`` gives the one of them that tells a reader most.
+    """
 
     name: str
     path: str
@@ -54,6 +68,7 @@ class _Found(NamedTuple):
     plane: Plane
     hard: str
     soft: str
+    dense: str
     unknown: bool
 
     def matches(self, patterns: Iterable[str]) -> bool:
@@ -107,7 +122,7 @@ def choose_weights(
     pattern = weight_pattern(pattern)
     found = _find(model, pattern, planes or {})
     ends = _ends(model, found) if dense_ends and layers is None else {}
-    return _choose(found, pattern, layers, skip, ends, "weight of two axes or more")
+    return _choose(found, pattern, layers, skip, ends)
 
 
 def choose_layers(
@@ -118,39 +133,22 @@ def choose_layers(
     skip: Sequence[str] = (),
     dense_ends: bool = True,
 ) -> list[Choice]:
-    """List the Linear, Conv1d and Conv2d layers, which pruning from calibration data knows.
+    """List the Linear, Conv1d and Conv2d layers among what `choose_weights` lists.
 
-    Parameters
-    ----------
-    model : Module
-    pattern : Pattern or str
-    layers : sequence of str, optional
-        Names or shell-style wildcards (``"encoder.*.dense"``) of the layers to prune, first and last
-        included; one that names no layer, or one that cannot be pruned, is an error. By default,
-        every Linear, Conv1d and Conv2d layer that fits the pattern.
-    skip : sequence of str
-        Names or wildcards of layers to leave dense.
-    dense_ends : bool
-        Leave the first and the last of them dense, as is usual: they are small and sensitive.
-
-    Returns
-    -------
-    list of Choice
-        Chosen and skipped ones.
-
-    Raises
-    ------
-    ValueError
-        If a name matches nothing, a layer asked for cannot be pruned, or nothing is left to prune.
+    Parameters, results and errors are those of `choose_weights`.
     """
-    pattern = weight_pattern(pattern)
-    found = [
-        each
-        for each in _find(model, pattern, {})
-        if isinstance(each.layer, PRUNABLE) and each.parameter == "weight"
-    ]
-    ends = _first_and_last(found) if dense_ends and layers is None else {}
-    return _choose(found, pattern, layers, skip, ends, "Linear, Conv1d or Conv2d layer")
+    choices = choose_weights(model, pattern, layers=layers, skip=skip, dense_ends=dense_ends)
+    plain = (nn.Linear, nn.Conv1d, nn.Conv2d)
+    return [each for each in choices if isinstance(each.layer, plain) and each.parameter == "weight"]
+
+
+def known_weights(model: nn.Module) -> Iterator[Choice]:
+    """Every weight of which it is known how its layer multiplies by it, whatever a pattern asks for."""
+    for path, layer, parameter in matrices_of(model):
+        kind = kind_of(layer, parameter, path)
+        if kind.plane is not None and not kind.reason:
+            name = path if parameter == "weight" else f"{path}.{parameter}".lstrip(".")
+            yield Choice(name, layer, "", parameter, kind.plane)
 
 
 def _choose(
@@ -159,10 +157,9 @@ def _choose(
     layers: Sequence[str] | None,
     skip: Sequence[str],
     ends: Mapping[str, str],
-    what: str,
 ) -> list[Choice]:
-    _check_names("layers", layers or (), found, what)
-    _check_names("skip", skip, found, what)
+    _check_names("layers", layers or (), found)
+    _check_names("skip", skip, found)
     choices = []
     for each in found:
         if layers is not None and not each.matches(layers):
@@ -173,8 +170,7 @@ def _choose(
             raise ValueError(f"layers: '{each.name}' cannot be pruned to '{pattern}': it {each.hard}")
         else:
             # A wildcard over a whole encoder does not ask for the embeddings and adapters in it.
-            soft = "" if each.named(layers or ()) else each.soft or ends.get(each.name, "")
-            reason = each.hard or soft
+            reason = each.hard if each.named(layers or ()) else each.dense or ends.get(each.name, "")
         choices.append(Choice(each.name, each.layer, reason, each.parameter, each.plane))
     if all(choice.skipped for choice in choices):
         listed = "; ".join(f"'{choice.name}' {choice.skipped}" for choice in choices[:5])
@@ -197,11 +193,11 @@ def _find(model: nn.Module, pattern: ms.Pattern, planes: Mapping[str, Plane]) ->
             plane, soft = planes[declared[0]], ""
         if any(path == each or path.startswith(f"{each}.") for each in adapters):
             soft = soft or "is an adapter, which is added to a weight and not one of its own"
-        hard = shared.get(full, "")
+        tied = shared.get(full, "")
         unfit = soft if plane is None else _misfit(layer, parameter, plane, pattern)
-        hard = unfit or hard
+        hard, dense = unfit or tied, tied or soft or unfit
         name = path if parameter == "weight" else full
-        found.append(_Found(name, path, layer, parameter, plane or KERNEL, hard, soft, plane is None))
+        found.append(_Found(name, path, layer, parameter, plane or KERNEL, hard, soft, dense, plane is None))
     if unused := [name for name in planes if name not in used]:
         raise ValueError(
             f"planes: {unused[0]!r} matches no parameter of two axes or more; there are "
@@ -264,11 +260,12 @@ def _first_and_last(found: list[_Found]) -> dict[str, str]:
     return dict.fromkeys([*layers[:1], *layers[-1:]], "is the first or the last layer")
 
 
-def _check_names(argument: str, patterns: Sequence[str], found: list[_Found], what: str) -> None:
+def _check_names(argument: str, patterns: Sequence[str], found: list[_Found]) -> None:
     if isinstance(patterns, str):
         raise TypeError(f"{argument} must be a sequence of names, got the string {patterns!r}")
     for pattern in patterns:
         if not any(each.matches([pattern]) for each in found):
             raise ValueError(
-                f"{argument}: {pattern!r} matches no {what}; there are {[each.name for each in found[:8]]}"
+                f"{argument}: {pattern!r} matches no weight of two axes or more; there are "
+                f"{[each.name for each in found[:8]]}"
             )

@@ -29,6 +29,9 @@ _LISTED = 4
 _AUGMENTED = 8
 """Up to this m the sets of one channel are few enough for a table: 70 for 4:8-T."""
 
+_BEAM = 32
+"""Walks kept while a short one is sought: with these, it is the shortest for 4:8-T."""
+
 
 class Table(Protocol):
     """How a pattern's tiles are valued."""
@@ -159,21 +162,37 @@ def _listed(n: int, m: int, at_most: bool) -> Transposable:
 
 
 def _augmented(n: int, m: int) -> Transposable:
-    """Solve for a few centers, from which every other set is one exchange away; longest paths value these.
+    """Solve for a few sets on a walk, from which every other set is one exchange away.
 
-    The centers are chosen greedily: 7 of the 70 sets for 4:8-T.
+    Longest paths give the values of these neighbours. 9 of the 70 sets suffice for 4:8-T.
     """
     kept = np.array([sum(1 << row for row in set_) for set_ in itertools.combinations(range(m), n)], np.uint8)
     near = np.bitwise_count(kept[:, None] ^ kept) <= 2
-    centers = np.full(len(kept), -1, np.int32)
-    while (open_ := centers < 0).any():
-        center = int(np.argmax((near & open_).sum(axis=1) * open_))
-        centers[near[center] & open_] = center
+    walk = np.array(_dominating_walk(near), np.int32)
+    nearest = near[walk].argmax(axis=0).astype(np.int32)
+    # A set on the walk is its own step's: its value needs no path.
+    nearest[walk] = np.arange(len(walk))
 
     def fill(held: Float32Array, values: Float32Array) -> None:
-        tile_values.held_table(held, n, kept, centers, values)
+        tile_values.held_table(held, n, kept, walk, nearest, values)
 
     return Transposable(kept, fill, at_most=False, worthwhile=16)
+
+
+def _dominating_walk(near: npt.NDArray[np.bool_]) -> list[int]:
+    """Find a short walk through a graph to whose vertices all others are near, by beam search.
+
+    A step costs as much as a center on its own, so that steps between distant centers would be wasted.
+    """
+    beam = [([0], near[0])]
+    while not (done := [walk for walk, seen in beam if seen.all()]):
+        onward: dict[tuple[int, bytes], tuple[list[int], npt.NDArray[np.bool_]]] = {}
+        for walk, seen in beam:
+            for vertex in np.flatnonzero(near[walk[-1]]).tolist():
+                wider = seen | near[vertex]
+                onward.setdefault((vertex, wider.tobytes()), ([*walk, vertex], wider))
+        beam = sorted(onward.values(), key=lambda each: (-int(each[1].sum()), each[0]))[:_BEAM]
+    return done[0]
 
 
 def solved(tiles: Float32Array, pattern: Pattern) -> Any:

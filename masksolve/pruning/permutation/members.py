@@ -194,7 +194,7 @@ def _by_table(
     def task(first: int) -> Float64Array:
         chunk = data[first : first + step]
         sums = np.zeros((len(slots), len(slots)), np.float32)
-        tile_values_of(table, chunk[:, held], chunk[:, free], sums)
+        tile_values_of(table, np.take(chunk, held, axis=1), np.take(chunk, free, axis=1), sums)
         return sums.astype(np.float64)
 
     return [(1, partial(task, first)) for first in range(0, len(data), step)]

@@ -39,14 +39,25 @@ class Request:
     single: bool
 
     def matrices(self, execution: Execution) -> Matrices:
-        """Scale the scores to at most 1 and round them to float32, for the search."""
-        arrays = [(scores / self.scale).astype(np.float32) for scores in self.scores]
+        """Scale the scores to at most 1 and round them to float32, for the search.
+
+        What is far below all that a tile can keep, such as -1e20 for an entry that must not be kept, is
+        raised so far that float32 still resolves the sums of the other entries beside it.
+        """
+        least = -(self.pattern.m**2) * max(self._largest, 0.0) or -np.inf
+        arrays = [(np.maximum(scores, least) / self.scale).astype(np.float32) for scores in self.scores]
         return Matrices(arrays, self.pattern, self.dimensions, execution)
 
     @property
     def scale(self) -> float:
-        """The largest magnitude."""
+        """The largest magnitude that counts: of the largest score, or if there is no positive one, of all."""
+        if self._largest > 0:
+            return self._largest
         return max((float(np.abs(each).max(initial=0.0)) for each in self.scores), default=0.0) or 1.0
+
+    @property
+    def _largest(self) -> float:
+        return max((float(each.max(initial=-np.inf)) for each in self.scores), default=0.0)
 
     def axes(self, matrix: int) -> tuple[int, ...]:
         """Axes of a matrix that are reordered and matter."""

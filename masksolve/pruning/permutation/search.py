@@ -41,7 +41,7 @@ class Permutation:
         Proven upper bound of the kept sum of every order of these axes, whatever units and labels allow.
     rounds : tuple of float
         Kept sums before the first round and after each, restarts included, as the search saw them: of
-        scores rounded to float32.
+        scores rounded to float32, those far below what a tile can keep raised.
     """
 
     order: dict[int, Int64Array]

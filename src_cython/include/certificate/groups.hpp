@@ -28,9 +28,10 @@ public:
     template <int Width>
     void certify(const Window<T>& window, int count, const T* prices, Verdicts& verdicts) {
         const bool right = keeps_enough<Width>(window, count, prices, verdicts);
-        if (!singly_ && right) {
+        if (right) {
             const double magnitude = sum_up<Width>(window, count, prices, verdicts);
             if (verdicts.summed) {
+                if (singly_) return sum_each<Width>(window, count, verdicts);
                 // Each lane adds up a 16th of the entries.
                 const double depth = segment_entries / lanes + lanes;
                 verdicts.slack_sum = depth * unit_roundoff * magnitude;
@@ -179,6 +180,37 @@ private:
                                  : (sums.worst > Row::all(T{0})).bits() == 0;
         verdicts.objective_sum = total(sums.sum);
         return Signed ? total(sums.size) : verdicts.objective_sum;
+    }
+
+    // The verdicts of groups that have no violation, one by one.
+    template <int Width>
+    __attribute__((noinline)) void sum_each(const Window<T>& window, int count, Verdicts& verdicts) const {
+        const int width = Width ? Width : job_.width;
+        double* const objective = verdicts.objective;
+        double* const magnitude = verdicts.scale;
+        std::fill_n(objective, count, 0.0);
+        std::fill_n(magnitude, count, 0.0);
+        const auto add = [&](int g, T score, char kept) {
+            double worth = kept != 0 ? score : T{0};
+            if (square_) worth *= worth;
+            objective[g] += worth;
+            magnitude[g] += std::abs(worth);
+        };
+        if (columns_) {
+            for (int j = 0; j < width; ++j) {
+                const T* scores = reinterpret_cast<const T*>(window.scores + j * window.across);
+                const char* mask = window.mask + j * window.mask_across;
+                for (int g = 0; g < count; ++g) add(g, scores[g], mask[g]);
+            }
+        } else {
+            const T* scores = window.row(0, 0);
+            const char* mask = window.mask;
+            for (int g = 0; g < count; ++g)
+                for (int j = 0; j < width; ++j, ++scores, ++mask) add(g, *scores, *mask);
+        }
+        verdicts.summed = false;
+        std::fill_n(verdicts.violation, count, 0.0);
+        for (int g = 0; g < count; ++g) verdicts.slack[g] = rounding_.sums * magnitude[g];
     }
 
     template <int Width, bool Signed, bool square>

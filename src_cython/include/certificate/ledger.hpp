@@ -20,6 +20,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
+#include <cstring>
 #include <limits>
 
 #include "arrays/strips.hpp"
@@ -40,7 +42,16 @@ private:
     double sum_ = 0, lost_ = 0;
 };
 
-inline double next_up(double x) { return std::nextafter(x, std::numeric_limits<double>::infinity()); }
+// The least number above x. (std::nextafter, which is called and not inlined, takes ten times as long.)
+inline double next_up(double x) {
+    if (x == 0) return std::numeric_limits<double>::denorm_min();
+    if (!(std::abs(x) <= std::numeric_limits<double>::max())) return x;
+    std::int64_t bits;
+    std::memcpy(&bits, &x, sizeof bits);
+    bits += x > 0 ? 1 : -1;
+    std::memcpy(&x, &bits, sizeof x);
+    return x;
+}
 
 // Of a scale of 0 nothing but 0 is a proof; what is no number proves nothing.
 inline double relative_violation(double violation, double scale) {
@@ -107,12 +118,10 @@ public:
         }
         enter(total(objective), total(slack));
         if (strip.tile_objective.place != nullptr)
-            for (t = 0; t < count; ++t)
-                *reinterpret_cast<double*>(strip.tile_objective[k + t]) = verdicts.objective[t];
+            write(strip.tile_objective, k, count, [&](int tile) { return verdicts.objective[tile]; });
         if (strip.tile_bound.place != nullptr)
-            for (t = 0; t < count; ++t)
-                *reinterpret_cast<double*>(strip.tile_bound[k + t]) =
-                    tile_bound(verdicts.objective[t], verdicts.slack[t]);
+            write(strip.tile_bound, k, count,
+                  [&](int tile) { return tile_bound(verdicts.objective[tile], verdicts.slack[tile]); });
     }
     void enter(double objective, double slack) {
         objective_.add(objective);
@@ -139,6 +148,15 @@ private:
     Outcome& outcome_;
     double tolerance_;
     CompensatedSum objective_, bound_;
+
+    template <typename Value>
+    static void write(const Lane& lane, std::ptrdiff_t k, int count, Value value) {
+        char* const first = lane[k];
+        if (lane.step == sizeof(double))
+            for (int t = 0; t < count; ++t) reinterpret_cast<double*>(first)[t] = value(t);
+        else
+            for (int t = 0; t < count; ++t) *reinterpret_cast<double*>(first + t * lane.step) = value(t);
+    }
 
     void note(std::ptrdiff_t tile, double gap) {
         outcome_.worst_tile = tile;

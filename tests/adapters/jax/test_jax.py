@@ -74,7 +74,8 @@ for mask in (in_place, solve(sharded), ms.solve(abs(sharded), "4:8-T").mask):
     assert mask.sharding.is_equivalent_to(place, 2), mask.sharding
     assert ms.verify(mask, "4:8-T").ok
     assert abs(abs(w)[np.asarray(mask)].sum(dtype=float) - best) < 1e-9 * best
-gathered = jax.jit(solve)(sharded)
+auto = jax.NamedSharding(jax.make_mesh((2,), ("x",), axis_types=(jax.sharding.AxisType.Auto,)), jax.P("x"))
+gathered = jax.jit(solve)(jax.device_put(w, auto))
 assert len(gathered.devices()) == 1 or gathered.is_fully_replicated, gathered.sharding
 assert ms.verify(gathered, "4:8-T").ok
 """

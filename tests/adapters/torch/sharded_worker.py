@@ -25,11 +25,25 @@ from masksolve.adapters import torch as mt  # noqa: E402
 STEPS = 5
 OPTIONS = {"refresh_every": 2, "decay": 1e-3, "dense_ends": False}
 PATTERNS = ("4:8-T", "2:4")
-ORDERS = ("one process", "sharded first", "masked first", "tensor parallel")
+ALONE = "one process"
+BOTH = ("both, sharded first", "both, masked first")
+ORDERS = ("sharded first", "masked first", "tensor parallel")
+MESHES = {2: (1, 2), 4: (2, 2)}
+"""Processes of data and of tensor parallelism where both are used, by the number of all."""
+
+
+def orders(processes):
+    """FSDP2 over tensor parallelism needs four processes."""
+    return ORDERS + BOTH * (processes == 4)
+
+
+def patterns(processes):
+    """Two processes find nothing new of a pattern whose groups they do not cut."""
+    return PATTERNS if processes == 4 else PATTERNS[:1]
 
 
 def model_of():
-    """Shards of two processes cut through tiles of eight rows in the middle layer only."""
+    """Two processes cut through tiles of eight rows in the middle layer only, four in the last one too."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 24), nn.ReLU(), nn.Linear(24, 16, bias=False)
@@ -43,15 +57,26 @@ def shard(model, mesh):
     return fully_shard(model, mesh=mesh)
 
 
-def masked(order, pattern, mesh):
-    model = model_of()
-    if order == "sharded first":
-        shard(model, mesh)
-    if order == "tensor parallel":
-        parallelize_module(model, mesh, {"0": ColwiseParallel(), "2": RowwiseParallel()})
-    sparsifier = mt.sparsify(model, pattern, **OPTIONS)
-    if order == "masked first":
-        shard(model, mesh)
+def meshes(order, processes):
+    """The mesh of FSDP2 and that of tensor parallelism; None for what is not used."""
+    if order == ALONE:
+        return None, None
+    if order in BOTH:
+        mesh = init_device_mesh("cpu", MESHES[processes], mesh_dim_names=("data", "tensor"))
+        return mesh["data"], mesh["tensor"]
+    mesh = init_device_mesh("cpu", (processes,))
+    return (None, mesh) if order == "tensor parallel" else (mesh, None)
+
+
+def masked(order, pattern, mesh, **options):
+    model, (data, tensor) = model_of(), mesh
+    if tensor is not None:
+        parallelize_module(model, tensor, {"0": ColwiseParallel(), "2": RowwiseParallel()})
+    if data is not None and order.endswith("sharded first"):
+        shard(model, data)
+    sparsifier = mt.sparsify(model, pattern, **{**OPTIONS, **options})
+    if data is not None and order.endswith("masked first"):
+        shard(model, data)
     return model, sparsifier
 
 
@@ -72,18 +97,25 @@ def full(tensor):
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
-def outcome(order, pattern, mesh, folder):
+def held(sparsifier):
+    """Bytes of masks that this process holds, whether it needs them or not."""
+    parts = [mask.to_local() if isinstance(mask, DTensor) else mask for mask in sparsifier.masks.values()]
+    return sum(part.untyped_storage().nbytes() for part in parts)
+
+
+def outcome(order, pattern, processes, folder):
+    mesh = meshes(order, processes)
+    if order != ALONE:
+        check_refusal(order, mesh)
     model, sparsifier = masked(order, pattern, mesh)
     train(model, sparsifier)
     seen = {
         "sharded": {name: isinstance(mask, DTensor) for name, mask in sparsifier.masks.items()},
-        "mask entries": sum(
-            (mask.to_local() if isinstance(mask, DTensor) else mask).numel()
-            for mask in sparsifier.masks.values()
-        ),
+        "bytes": held(sparsifier),
+        "static bytes": static(order, pattern, mesh),
         "notes": {layer.name: layer.note for layer in sparsifier.report().layers},
         "records": [record[:9] for record in sparsifier.records],
-        "restored": order == "one process" or restored(model, sparsifier, order, pattern, mesh, folder),
+        "restored": order == ALONE or restored(model, sparsifier, order, pattern, mesh, folder),
     }
     sparsifier.finalize()
     names = [name for name, _ in model.named_parameters()]
@@ -91,6 +123,33 @@ def outcome(order, pattern, mesh, folder):
     x = torch.ones(2, 16)
     model(x).sum().backward()  # the plain model is as good as new
     return {**seen, "names": names}
+
+
+def static(order, pattern, mesh):
+    """Bytes of masks that are never found again, after a step; zeros are where they were."""
+    model, sparsifier = masked(order, pattern, mesh, refresh_every=None, decay=0.0)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    model(torch.ones(2, 16)).sum().backward()
+    optimizer.step()
+    sparsifier.step()
+    masks = {name: full_mask(mask) for name, mask in sparsifier.masks.items()}
+    found = held(sparsifier)
+    sparsifier.finalize()
+    for name, mask in masks.items():
+        assert torch.equal(full(model.get_submodule(name).weight.detach()) != 0, mask)
+    return found
+
+
+def check_refusal(order, mesh):
+    """Passes of their own are refused for sharded weights, whether masked before or after."""
+    with pytest.raises(
+        ValueError, match=r"backward= and gradients= know no sharded weights, as layer '\d' has"
+    ):
+        masked(order, "2:4", mesh, backward="double_pruned")[1].step()
+
+
+def full_mask(mask):
+    return mask.view(torch.uint8).full_tensor().bool() if isinstance(mask, DTensor) else mask.clone()
 
 
 def restored(model, sparsifier, order, pattern, mesh, folder):
@@ -112,24 +171,30 @@ def restored(model, sparsifier, order, pattern, mesh, folder):
     its_own.load_state_dict(sparsifier.state_dict(weights=True))
     for name, mask in sparsifier.masks.items():
         ours, theirs = full(sparsifier.dense_weights[name]), full(its_own.dense_weights[name])
-        kept = full(mask.view(torch.uint8)).bool() if isinstance(mask, DTensor) else mask
+        kept = full_mask(mask)
         same = same and torch.equal(ours[~kept], theirs[~kept])
     return same
 
 
-def run(rank, processes, folder):
+def run(rank, folder):
+    """Work as one of four, then the first two as one of two: starting processes takes longest."""
     torch.set_num_threads(1)
     if sys.platform == "linux":
         os.environ["GLOO_SOCKET_IFNAME"] = "lo"
-    dist.init_process_group(
-        "gloo", store=dist.FileStore(f"{folder}/store", processes), rank=rank, world_size=processes
-    )
+    for processes in (4, 2):
+        if rank < processes:
+            run_as_one_of(processes, rank, f"{folder}/{processes}")
+
+
+def run_as_one_of(processes, rank, folder):
+    os.makedirs(folder, exist_ok=True)
+    store = dist.FileStore(f"{folder}/store", processes)
+    dist.init_process_group("gloo", store=store, rank=rank, world_size=processes)
     try:
-        mesh = init_device_mesh("cpu", (processes,))
         seen = {
-            (order, pattern): outcome(order, pattern, mesh, folder)
-            for order in ORDERS
-            for pattern in PATTERNS
+            (order, pattern): outcome(order, pattern, processes, folder)
+            for order in (*orders(processes), *[ALONE] * (rank == 0))
+            for pattern in patterns(processes)
         }
         torch.save(seen, f"{folder}/{rank}.pt")
     finally:

@@ -9,7 +9,8 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 import masksolve as ms  # noqa: E402
-from masksolve.adapters.torch import Choice, choose_layers  # noqa: E402
+from masksolve.adapters.torch import Choice, choose_weights  # noqa: E402
+from masksolve.adapters.torch.layers import choose_layers  # noqa: E402
 
 PATTERN = "4:8-T"
 
@@ -41,16 +42,16 @@ class Encoder(nn.Module):
 
 
 def test_first_and_last_stay_dense() -> None:
-    choices = choose_layers(mlp(8, 16, 24, 32, 8), PATTERN)
+    choices = choose_weights(mlp(8, 16, 24, 32, 8), PATTERN)
     assert [choice.name for choice in choices] == ["0", "2", "4", "6"]
     assert chosen(choices) == ["2", "4"]
     assert reasons(choices) == dict.fromkeys(["0", "6"], "is the first or the last layer")
     assert all(isinstance(choice.layer, nn.Linear) for choice in choices)
-    assert chosen(choose_layers(mlp(8, 16, 24, 32, 8), PATTERN, dense_ends=False)) == ["0", "2", "4", "6"]
+    assert chosen(choose_weights(mlp(8, 16, 24, 32, 8), PATTERN, dense_ends=False)) == ["0", "2", "4", "6"]
 
 
 def test_layers_that_do_not_fit_say_why() -> None:
-    choices = choose_layers(mlp(8, 16, 20, 16, 16, 8), ms.Pattern.parse(PATTERN))
+    choices = choose_weights(mlp(8, 16, 20, 16, 16, 8), ms.Pattern.parse(PATTERN))
     assert chosen(choices) == ["6"]
     assert reasons(choices)["2"] == "has 20 outputs, which 8 does not divide"
     assert reasons(choices)["4"] == "has 20 inputs, which 8 does not divide"
@@ -69,7 +70,7 @@ def test_layers_that_do_not_fit_say_why() -> None:
 def test_only_the_grouped_sides_must_fit(pattern: str, fits: list[str]) -> None:
     sides = {"inputs": (16, 20), "outputs": (20, 16), "both": (16, 16)}
     model = nn.ModuleDict({name: nn.Linear(*pair) for name, pair in sides.items()})
-    assert chosen(choose_layers(model, pattern, dense_ends=False)) == [*fits, "both"]
+    assert chosen(choose_weights(model, pattern, dense_ends=False)) == [*fits, "both"]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +88,7 @@ def test_only_the_grouped_sides_must_fit(pattern: str, fits: list[str]) -> None:
 def test_grouped_convolutions(outputs: int, inputs: int, groups: int, pattern: str, reason: str) -> None:
     grouped = nn.Conv2d(inputs, outputs, 3, groups=groups)
     model = nn.ModuleDict({"grouped": grouped, "plain": nn.Conv1d(16, 16, 1)})
-    found = choose_layers(model, pattern, dense_ends=False)
+    found = choose_weights(model, pattern, dense_ends=False)
     assert found[0].skipped == reason
     assert found[1] == Choice("plain", model["plain"], "")
 
@@ -97,10 +98,11 @@ def test_tied_weights_stay_dense() -> None:
     model["embedding"] = nn.Embedding(16, 16)
     model["b"].weight = model["embedding"].weight
     model["d"].weight = model["c"].weight
-    choices = choose_layers(model, PATTERN, dense_ends=False)
+    choices = choose_weights(model, PATTERN, dense_ends=False)
     assert chosen(choices) == ["a"]
     assert reasons(choices) == {
         "b": "shares its weight with 'embedding.weight'",
+        "embedding": "shares its weight with 'b.weight'",
         "c": "shares its weight with 'd.weight'",
         "d": "shares its weight with 'c.weight'",
     }
@@ -109,60 +111,80 @@ def test_tied_weights_stay_dense() -> None:
 def test_a_tied_bias_is_no_reason() -> None:
     model = nn.ModuleDict({name: nn.Linear(16, 16) for name in "ab"})
     model["b"].bias = model["a"].bias
-    assert chosen(choose_layers(model, PATTERN, dense_ends=False)) == ["a", "b"]
+    assert chosen(choose_weights(model, PATTERN, dense_ends=False)) == ["a", "b"]
 
 
 def test_parametrised_weights_stay_dense() -> None:
     model = mlp(16, 16, 16)
     nn.utils.parametrizations.orthogonal(model[0])
-    assert reasons(choose_layers(model, PATTERN, dense_ends=False)) == {
+    assert reasons(choose_weights(model, PATTERN, dense_ends=False)) == {
         "0": "has a parametrised weight already"
     }
 
 
 def test_names_and_wildcards() -> None:
     model = Encoder()
-    assert chosen(choose_layers(model, PATTERN)) == [
+    assert chosen(choose_weights(model, PATTERN)) == [
         "blocks.0.mix",
         "blocks.0.dense",
         "blocks.1.mix",
         "blocks.1.dense",
     ]
-    found = choose_layers(model, PATTERN, layers=["blocks.*.dense", "blocks.1.mix"])
+    found = choose_weights(model, PATTERN, layers=["blocks.*.dense", "blocks.1.mix"])
     assert chosen(found) == ["blocks.0.dense", "blocks.1.mix", "blocks.1.dense"]
     assert reasons(found) == dict.fromkeys(["stem", "blocks.0.mix", "head"], "is not among layers=")
-    found = choose_layers(model, PATTERN, skip=["*.mix", "stem"])
+    found = choose_weights(model, PATTERN, skip=["*.mix", "stem"])
     assert chosen(found) == ["blocks.0.dense", "blocks.1.dense"]
     assert reasons(found)["blocks.1.mix"] == "is named in skip="
-    assert chosen(choose_layers(model, PATTERN, layers=["*"], skip=["stem", "head", "*.dense"])) == [
+    assert chosen(choose_weights(model, PATTERN, layers=["*"], skip=["stem", "head", "*.dense"])) == [
         "blocks.0.mix",
         "blocks.1.mix",
     ]
 
 
 def test_ends_that_are_asked_for_are_pruned() -> None:
-    assert chosen(choose_layers(mlp(16, 16, 16), PATTERN, layers=["0"])) == ["0"]
+    assert chosen(choose_weights(mlp(16, 16, 16), PATTERN, layers=["0"])) == ["0"]
 
 
-def test_other_modules_are_not_listed() -> None:
+def test_layers_alone() -> None:
     model = nn.ModuleDict({"transposed": nn.ConvTranspose2d(16, 16, 3), "volume": nn.Conv3d(16, 16, 3)})
     model["linear"] = nn.Linear(16, 16)
-    assert [choice.name for choice in choose_layers(model, PATTERN, dense_ends=False)] == ["linear"]
+    assert chosen(choose_weights(model, PATTERN, dense_ends=False)) == ["transposed", "volume", "linear"]
+    assert chosen(choose_layers(model, PATTERN, dense_ends=False)) == ["linear"]
+
+
+def test_paths_and_full_names() -> None:
+    """A parameter that is not its layer's weight goes by its own name."""
+    model = nn.ModuleDict({"attention": nn.MultiheadAttention(16, 2)})
+    found = [(each.name, each.path, each.full_name) for each in choose_weights(model, PATTERN, layers=["*"])]
+    assert found == [
+        ("attention.in_proj_weight", "attention", "attention.in_proj_weight"),
+        ("attention.out_proj", "attention.out_proj", "attention.out_proj.weight"),
+    ]
+    found = [
+        (each.name, each.path, each.full_name)
+        for each in choose_weights(nn.Linear(8, 8), "2:4", layers=["*"])
+    ]
+    assert found == [("", "", "weight")]
 
 
 def test_a_model_that_is_a_layer() -> None:
-    assert choose_layers(nn.Linear(16, 16), PATTERN, dense_ends=False)[0].name == ""
+    assert choose_weights(nn.Linear(16, 16), PATTERN, dense_ends=False)[0].name == ""
 
 
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         ({"layers": ["head"]}, ValueError, r"layers: 'head' cannot be pruned to '4:8-T': it has 10 outputs"),
-        ({"layers": ["tail"]}, ValueError, r"layers: 'tail' matches no Linear.*'blocks.0.mix'"),
+        (
+            {"layers": ["tail"]},
+            ValueError,
+            r"layers: 'tail' matches no weight of two axes or more.*'blocks.0.mix'",
+        ),
         (
             {"skip": ["blocks.*.norm"]},
             ValueError,
-            r"skip: 'blocks.\*.norm' matches no Linear, Conv1d or Conv2d",
+            r"skip: 'blocks.\*.norm' matches no weight of two axes",
         ),
         ({"layers": "head"}, TypeError, r"layers must be a sequence of names, got the string 'head'"),
         ({"skip": "head"}, TypeError, r"skip must be a sequence of names, got the string 'head'"),
@@ -172,13 +194,13 @@ def test_a_model_that_is_a_layer() -> None:
 )
 def test_wrong_choices_are_refused(options: dict[str, object], error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
-        choose_layers(Encoder(), PATTERN, **options)
+        choose_weights(Encoder(), PATTERN, **options)
 
 
 def test_a_model_with_nothing_to_prune() -> None:
     with pytest.raises(ValueError, match="it has no Linear or Conv"):
-        choose_layers(nn.LayerNorm(8), PATTERN)
+        choose_weights(nn.LayerNorm(8), PATTERN)
     with pytest.raises(ValueError, match="'' is the first or the last layer"):
-        choose_layers(nn.Linear(16, 16), PATTERN)
+        choose_weights(nn.Linear(16, 16), PATTERN)
     with pytest.raises(ValueError, match="n must be between"):
-        choose_layers(Encoder(), "9:8")
+        choose_weights(Encoder(), "9:8")

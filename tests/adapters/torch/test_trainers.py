@@ -4,6 +4,11 @@ The libraries come with the extra ``trainers-test``.
 """
 
 import copy
+import importlib.util
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -44,6 +49,13 @@ def assert_sparse(model, names):
 
 class Stopped(Exception):
     """Stands for a killed process."""
+
+
+def stop(for_good):
+    """End a training between two checkpoints: by an exception or, with no farewell, by the system."""
+    if for_good:
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise Stopped
 
 
 @pytest.fixture
@@ -95,11 +107,11 @@ def hugging_face(transformers, folder, model, *extra, resume=None, options=OPTIO
     return callback, trainer
 
 
-def killer(transformers):
+def killer(transformers, *, for_good=False):
     class Killer(transformers.TrainerCallback):
         def on_step_end(self, args, state, control, **kwargs):
             if state.global_step == STOP + 1:
-                raise Stopped
+                stop(for_good)
 
     return Killer()
 
@@ -179,7 +191,7 @@ def test_a_checkpoint_without_masks_is_no_start(transformers, tmp_path):
     assert not hasattr(model.bert.encoder.layer[0].output.dense, "parametrizations")
 
 
-def lightning_fit(folder, model, *extra, resume=None):
+def lightning_fit(folder, model, *extra, resume=None, options=OPTIONS):
     lightning = pytest.importorskip(
         "lightning", reason="needs lightning: pip install 'masksolve[trainers-test]'"
     )
@@ -199,7 +211,7 @@ def lightning_fit(folder, model, *extra, resume=None):
         def configure_optimizers(self):
             return torch.optim.Adam(self.parameters(), lr=1e-2)
 
-    callback = SparsifyCallback(**OPTIONS)
+    callback = SparsifyCallback(**options)
     checkpoints = lightning.pytorch.callbacks.ModelCheckpoint(
         dirpath=folder, every_n_train_steps=STOP, save_top_k=-1, filename="{step}"
     )
@@ -222,7 +234,7 @@ def perceptron(seed):
     return nn.Sequential(nn.Linear(8, 16), nn.GELU(), nn.Linear(16, 16), nn.GELU(), nn.Linear(16, 8))
 
 
-def test_a_resumed_lightning_fit_ends_as_an_unbroken_one(tmp_path):
+def lightning_killer(*, for_good=False):
     lightning = pytest.importorskip(
         "lightning", reason="needs lightning: pip install 'masksolve[trainers-test]'"
     )
@@ -230,20 +242,24 @@ def test_a_resumed_lightning_fit_ends_as_an_unbroken_one(tmp_path):
     class Killer(lightning.Callback):
         def on_train_batch_end(self, trainer, *args):
             if trainer.global_step == STOP + 1:
-                raise Stopped
+                stop(for_good)
 
+    return Killer()
+
+
+def test_a_resumed_lightning_fit_ends_as_an_unbroken_one(tmp_path):
     whole, resumed = perceptron(0), perceptron(1)
     callback = lightning_fit(tmp_path / "whole", whole)
     assert callback.sparsifier.steps == STEPS
     assert_sparse(whole, ["2"])
     with pytest.raises(Stopped):
-        lightning_fit(tmp_path / "killed", perceptron(0), Killer())
+        lightning_fit(tmp_path / "killed", perceptron(0), lightning_killer())
     again = lightning_fit(tmp_path / "killed", resumed, resume=tmp_path / "killed" / f"step={STOP}.ckpt")
     assert_same(resumed, whole)
     assert [r[:8] for r in again.sparsifier.records] == [r[:8] for r in callback.sparsifier.records]
 
 
-def accelerated(folder, seed, *, stop=None, resume=False):
+def accelerated(folder, seed, *, kill=False, for_good=False, resume=False, options=OPTIONS):
     accelerate = pytest.importorskip(
         "accelerate", reason="needs accelerate: pip install 'masksolve[trainers-test]'"
     )
@@ -253,24 +269,88 @@ def accelerated(folder, seed, *, stop=None, resume=False):
     model = perceptron(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     model, optimizer = accelerator.prepare(model, optimizer)
-    callback = SparsifyCallback(accelerator, model, **OPTIONS)
+    callback = SparsifyCallback(accelerator, model, **options)
     if resume:
         accelerator.load_state(folder)
-    for batch in range(2 * callback.sparsifier.steps, 2 * (stop or STEPS)):
+    for batch in range(2 * callback.sparsifier.steps, 2 * STEPS):
         x = torch.randn(4, 8, generator=torch.Generator().manual_seed(batch))
         with accelerator.accumulate(model):
             accelerator.backward((model(x) - x.sin()).square().mean())
             optimizer.step()
             callback.step()
             optimizer.zero_grad()
-    if stop:
-        accelerator.save_state(folder)
-        return model
+        if kill and batch == 2 * STOP - 1:
+            accelerator.save_state(folder)
+        if kill and batch == 2 * STOP + 2:  # between two batches whose gradients are added up
+            stop(for_good)
     return callback.finalize()
 
 
 def test_a_resumed_accelerated_loop_ends_as_an_unbroken_one(tmp_path):
     whole = accelerated(tmp_path, 0)
     assert_sparse(whole, ["2"])
-    accelerated(tmp_path / "state", 0, stop=STOP)
+    with pytest.raises(Stopped):
+        accelerated(tmp_path / "state", 0, kill=True)
     assert_same(accelerated(tmp_path / "state", 1, resume=True), whole)
+
+
+def test_no_trainer_lets_a_ramp_be_cut_short(tmp_path):
+    late = {**OPTIONS, "density": mt.CubicRamp(final=0.5, steps=10 * STEPS)}
+    for train in (
+        lambda options: lightning_fit(tmp_path / "lightning", perceptron(0), options=options),
+        lambda options: accelerated(tmp_path, 0, options=options),
+    ):
+        with pytest.raises(ms.PatternViolationError, match="must follow '4:8-T' by now, but after 8 steps"):
+            train(late)
+    model = perceptron(0)
+    lightning_fit(tmp_path / "allowed", model, options={**late, "allow_unfinished": True})
+    assert not hasattr(model[2], "parametrizations")
+
+
+def killed(folder):
+    """Start each trainer in a process of its own, and let it be killed; for a process without threads."""
+    transformers = importlib.import_module("transformers")
+    trainings = (
+        lambda: hugging_face(
+            transformers, f"{folder}/transformers", bert(transformers), killer(transformers, for_good=True)
+        ),
+        lambda: lightning_fit(f"{folder}/lightning", perceptron(0), lightning_killer(for_good=True)),
+        lambda: accelerated(f"{folder}/accelerate", 0, kill=True, for_good=True),
+    )
+    torch.set_num_threads(1)
+    for training in trainings:
+        child = os.fork()
+        if child == 0:
+            try:
+                training()
+            finally:
+                os._exit(1)
+        _, status = os.waitpid(child, 0)
+        assert os.WIFSIGNALED(status), status
+        assert os.WTERMSIG(status) == signal.SIGKILL
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="forks a process that has imported torch")
+def test_killed_processes_are_resumed_as_if_nothing_had_happened(transformers, tmp_path):
+    pytest.importorskip("lightning", reason="needs lightning: pip install 'masksolve[trainers-test]'")
+    program = (
+        "import importlib.util, sys\n"
+        "spec = importlib.util.spec_from_file_location('trainers', sys.argv[1])\n"
+        "trainers = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(trainers)\n"
+        "trainers.killed(sys.argv[2])\n"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", program, __file__, str(tmp_path)]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    by_trainer, whole = bert(transformers, seed=1), bert(transformers)
+    checkpoint = str(tmp_path / "transformers" / f"checkpoint-{STOP}")
+    hugging_face(transformers, tmp_path / "transformers", by_trainer, resume=checkpoint)
+    hugging_face(transformers, tmp_path / "whole", whole)
+    assert_same(by_trainer, whole)
+    by_lightning, whole = perceptron(1), perceptron(0)
+    checkpoint = tmp_path / "lightning" / f"step={STOP}.ckpt"
+    lightning_fit(tmp_path / "lightning", by_lightning, resume=checkpoint)
+    lightning_fit(tmp_path / "whole", whole)
+    assert_same(by_lightning, whole)
+    assert_same(accelerated(tmp_path / "accelerate", 1, resume=True), accelerated(tmp_path, 0))

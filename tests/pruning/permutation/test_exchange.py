@@ -49,6 +49,17 @@ def test_tables_agree_with_solved_tiles(pattern: str, family: str) -> None:
     np.testing.assert_allclose(sums, expected, atol=3e-6 * float(scale))
 
 
+@pytest.mark.parametrize("pattern", ["2:4-T", "4:8-T"])
+def test_masks_from_small_integers_are_exact(pattern: str) -> None:
+    """Sums of small integers are exact in float32, so that a wrong mask cannot hide in a tolerance."""
+    parsed = ms.Pattern.parse(pattern)
+    tiles = np.random.default_rng(1).integers(-50, 50, (2000, parsed.m, parsed.m)).astype(np.float32)
+    table = table_of(parsed)
+    assert table is not None
+    found = (table.held(tiles[:, None, 1:])[:, 0] + table.freed(tiles[:, :1])[..., 0]).max(axis=1)
+    np.testing.assert_array_equal(found, solved(tiles.swapaxes(-1, -2), parsed))
+
+
 @pytest.mark.parametrize("pattern", ["4:8-T at_most", "8:16-T"])
 def test_patterns_with_too_many_sets_have_no_table(pattern: str) -> None:
     assert table_of(ms.Pattern.parse(pattern)) is None
@@ -76,5 +87,16 @@ def test_shapes_are_checked() -> None:
             2,
             np.zeros(1, np.uint8),
             np.zeros(1, np.int32),
+            np.zeros(1, np.int32),
             np.zeros((1, 1), np.float32),
         )
+    for walk, nearest, message in (([1], [0], "walk must hold"), ([0], [1], "nearest must hold")):
+        with pytest.raises(ValueError, match=message):
+            tile_values.held_table(
+                np.zeros((1, 1, 2), np.float32),
+                1,
+                np.ones(1, np.uint8),
+                np.array(walk, np.int32),
+                np.array(nearest, np.int32),
+                np.zeros((1, 1), np.float32),
+            )

@@ -96,6 +96,22 @@ def test_ceiling_is_above_the_linear_programme(pattern: str, family: str) -> Non
     assert found.ceiling <= optimum * 1.01
 
 
+@pytest.mark.parametrize("pattern", ["2:4-T", "4:8-T"])
+def test_forbidden_entries_do_not_hide_the_others(pattern: str) -> None:
+    """An order is as good with -1e20 as with a loss of the scores' own size, which float32 resolves."""
+    rng = np.random.default_rng(0)
+    scores = rng.random((32, 48))
+    forbidden = rng.random(scores.shape) < 0.02
+    found = [
+        ms.permutation.search(np.where(forbidden, loss, scores), pattern, axes=(-2, -1))
+        for loss in (-1e20, -64.0)
+    ]
+    assert found[0].objective > found[0].before * 1.02
+    assert found[0].objective == pytest.approx(found[1].objective, rel=5e-3)
+    order = np.ix_(found[0].order[-2], found[0].order[-1])
+    assert not forbidden[order][ms.solve(np.where(forbidden, -1e20, scores)[order], pattern).mask].any()
+
+
 def test_ceiling_of_one_free_axis_is_lower() -> None:
     scores = np.random.default_rng(0).random((16, 16))
     one = ms.permutation.search(scores, "2:4-T", axes=(-1,), rounds=1).ceiling
@@ -169,6 +185,17 @@ def test_labels_keep_channels_within_their_head() -> None:
     np.testing.assert_array_equal(order[:4], np.arange(4))
     np.testing.assert_array_equal(heads[order], heads)
     assert found.objective > found.before
+
+
+@pytest.mark.parametrize("pattern", ["2:4", "2:4-T", "4:8-T"])
+def test_whole_heads_of_whole_groups_gain_nothing(pattern: str) -> None:
+    """Heads of 8 or 16 dimensions take their groups along: no order of theirs is better than another."""
+    scores = np.random.default_rng(0).random((16, 64))
+    found = ms.permutation.search(scores, pattern, units=np.arange(64).reshape(4, 16))
+    assert found.objective == pytest.approx(found.before, rel=1e-12)
+    order = np.random.default_rng(1).permutation(4)
+    moved = scores.reshape(16, 4, 16)[:, order].reshape(16, 64)
+    assert kept(moved, pattern) == pytest.approx(found.before, rel=1e-12)
 
 
 @pytest.mark.parametrize("pattern", ["2:4-T pad", "2:4 dense", "2:4-T dense", "4:8-T pad"])

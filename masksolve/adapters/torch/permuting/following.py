@@ -12,7 +12,7 @@ from .operations import IGNORED, fixed, flattened, handler_for, name_of
 from .values import Value, pinned
 
 
-def follow(model: torch.nn.Module, exported: Any) -> Graph:
+def follow(model: torch.nn.Module, exported: Any, *, unsaved: bool = False) -> Graph:
     """Follow the channels of all parameters through an exported model.
 
     Parameters
@@ -21,6 +21,8 @@ def follow(model: torch.nn.Module, exported: Any) -> Graph:
         Whose own tensors are looked up by name.
     exported : ExportedProgram
         Of ``torch.export.export``.
+    unsaved : bool
+        Whether buffers that are not saved with the model may be reordered.
     """
     graph = Graph()
     inputs = {
@@ -28,15 +30,7 @@ def follow(model: torch.nn.Module, exported: Any) -> Graph:
     }
     for node in exported.graph.nodes:
         if node.op == "placeholder":
-            spec = inputs.get(node.name)
-            lasting = spec is not None and (
-                spec.kind == InputKind.PARAMETER or (spec.kind == InputKind.BUFFER and spec.persistent)
-            )
-            if spec is not None and spec.target is not None and lasting:
-                # A buffer that is not saved with the model would come back in its old order: it stays.
-                graph.values[node] = graph.parameter(spec.target, _tensor(model, spec.target))
-            else:
-                graph.values[node] = fixed(node)
+            graph.values[node] = _given(graph, node, inputs.get(node.name), model, unsaved)
         elif node.op == "call_function":
             _follow(graph, node)
         elif node.op == "output":
@@ -45,6 +39,26 @@ def follow(model: torch.nn.Module, exported: Any) -> Graph:
         else:
             graph.values[node] = fixed(node)
     return graph
+
+
+def _given(graph: Graph, node: Any, spec: Any, model: torch.nn.Module, unsaved: bool) -> Any:
+    """Give the value of a parameter, a buffer or an input of the model."""
+    if spec is None or spec.target is None or spec.kind not in (InputKind.PARAMETER, InputKind.BUFFER):
+        return fixed(node)
+    if spec.kind == InputKind.BUFFER and not node.users:
+        return fixed(node)
+    tensor = _tensor(model, spec.target)
+    if spec.kind == InputKind.PARAMETER or spec.persistent:
+        return graph.parameter(spec.target, tensor)
+    # A buffer that is not saved would be back in its old order when the model is loaded. Of those with one
+    # axis, such as the frequencies of rotary embeddings, the report names the buffer; tables and masks are
+    # constants like any other.
+    if not tensor.is_floating_point() or sum(length > 1 for length in tensor.shape) != 1:
+        return fixed(node)
+    value = graph.parameter(spec.target, tensor)
+    if not unsaved:
+        pinned(graph.atoms, [value], f"{spec.target}, a buffer that is not saved with the model")
+    return value
 
 
 def _follow(graph: Graph, node: Any) -> None:

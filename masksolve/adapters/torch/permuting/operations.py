@@ -209,6 +209,11 @@ def _batch_norm(graph: Graph, node: Any, reason: str) -> Any:
     return _first(node, _by_channel(graph, value, channels, reason))
 
 
+def _prelu(graph: Graph, node: Any, reason: str) -> Value:
+    value = graph.of(node.args[0])
+    return _by_channel(graph, value, [graph.of(node.args[1])], reason)
+
+
 def _by_channel(graph: Graph, value: Value, vectors: list[Value], reason: str) -> Value:
     """Unite vectors with the channels on axis 1."""
     shape = (-1, *([1] * (len(value.shape) - 2)))
@@ -321,6 +326,8 @@ _HANDLERS: dict[str, Handler] = {
     "native_layer_norm": _layer_norm,
     "rms_norm": _layer_norm,
     "batch_norm": _batch_norm,
+    "instance_norm": _batch_norm,
+    "prelu": _prelu,
     "_native_batch_norm_legit_no_training": _batch_norm,
     "group_norm": _group_norm,
     "conv1d": _convolution,

@@ -15,8 +15,8 @@ import masksolve as ms
 
 from ....checks import integer, number
 from ....types import Float64Array
-from ..layers import choose_layers
-from ..layout import as_matrices, weight_pattern
+from ..layers import choose_weights
+from ..layout import weight_pattern
 from .apply import Result, apply, orders_of, outputs_of, tolerance_for
 from .atoms import Ids
 from .dimensions import Dimension, dimensions
@@ -36,6 +36,7 @@ def permute(
     dense_ends: bool = True,
     passes: int = 2,
     tolerance: float | None = None,
+    unsaved_buffers: bool = False,
     workers: int = 1,
     seed: int = 0,
     progress: Callable[[int, int], object] | None = None,
@@ -60,16 +61,20 @@ def permute(
         Such as ``"2:4"`` or ``"4:8-T"``.
     scores : mapping from layer name to Tensor of the weight's shape
         What weights are worth, for instance by `masksolve.saliency.wanda`; by default their magnitudes. Only
-        layers that are chosen count.
+        weights that are chosen count. One that is not its layer's ``weight`` goes by its own full name.
     layers, skip, dense_ends
-        Which layers will be pruned, as for `choose_layers`. GPT-2's ``Conv1D`` counts as a layer too, with
-        its weight (inputs, outputs) transposed.
+        Which weights will be pruned, as for `sparsify`.
     passes : int
         How often to go through all dimensions: an order along one axis of a layer changes what is best
         along the other, for transposable patterns.
     tolerance : float
         Largest change of an output relative to the largest output, by default 1e-5 for float32 (more for
         narrower types, less for float64).
+    unsaved_buffers : bool
+        Whether buffers that are not saved with the model may be reordered too. With rotary embeddings this
+        frees the pairs of query and key dimensions, in one order for all heads and layers that share the
+        frequencies. A model loaded anew computes the frequencies in their old order: apply
+        ``report.orders`` to its buffers, or its outputs are wrong.
     workers, seed, **options
         Of `masksolve.permutation.search`.
     progress : callable
@@ -105,7 +110,7 @@ def permute(
     weights = _chosen(model, pattern, scores, layers, skip, dense_ends)
     args, kwargs = _arguments(example_inputs)
     with _evaluating(model):
-        found, held = dimensions(_followed(model, args, kwargs))
+        found, held = dimensions(_followed(model, args, kwargs, unsaved_buffers))
         expected = outputs_of(model, args, kwargs)
         search = _Search(weights, pattern, {"workers": workers, "seed": seed, **options}, passes, progress)
         given = {name: weight.scores for name, weight in weights.items()}
@@ -218,37 +223,28 @@ def _chosen(
     dense_ends: bool,
 ) -> dict[str, _Weight]:
     """Scores of the weights that will be pruned, by the parameters' names."""
-    transposed = {
-        name: layer
-        for name, layer in model.named_modules()
-        if type(layer).__name__ == "Conv1D" and hasattr(layer, "nf") and layers is None and name not in skip
-    }
-    try:
-        names = [
-            choice.name
-            for choice in choose_layers(model, pattern, layers=layers, skip=skip, dense_ends=dense_ends)
-            if not choice.skipped
-        ]
-    except ValueError:
-        if not transposed:
-            raise
-        names = []
     weights = {}
-    for name in [*names, *transposed]:
-        weight: torch.Tensor = model.get_submodule(name).weight  # type: ignore[assignment]
-        worth = weight.detach().abs() if scores is None else scores.get(name, weight.detach().abs())
+    choices = choose_weights(model, pattern, layers=layers, skip=skip, dense_ends=dense_ends)
+    for choice in choices:
+        if choice.skipped:
+            continue
+        weight: torch.Tensor = getattr(choice.layer, choice.parameter)
+        worth = weight.detach().abs() if scores is None else scores.get(choice.name, weight.detach().abs())
         if tuple(worth.shape) != tuple(weight.shape):
             raise ValueError(
-                f"scores['{name}'] must have the weight's shape {tuple(weight.shape)}, "
+                f"scores['{choice.name}'] must have the weight's shape {tuple(weight.shape)}, "
                 f"got {tuple(worth.shape)}"
             )
-        turned = name in transposed
-        matrix = worth.detach().to("cpu", torch.float64)
-        matrix = matrix.T if turned else as_matrices(matrix)
-        if pattern.misfit(tuple(matrix.shape)) is None:
-            weights[f"{name}.weight"] = _Weight(
-                matrix.numpy().copy(), {0: -1, 1: -2} if turned else {0: -2, 1: -1}
-            )
+        sides = (choice.plane.rows, choice.plane.columns)
+        axes = [
+            range(weight.ndim)[axis]
+            for side in sides
+            for axis in (side if isinstance(side, tuple) else (side,))
+        ]
+        if len(axes) == 2:  # several axes taken as one have no order of their own
+            matrices = torch.movedim(worth.detach().to("cpu", torch.float64), axes, (-2, -1))
+            name = choice.name if choice.parameter != "weight" else f"{choice.name}.weight"
+            weights[name.lstrip(".")] = _Weight(matrices.numpy().copy(), {axes[0]: -2, axes[1]: -1})
     return weights
 
 
@@ -260,8 +256,8 @@ def _arguments(example: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return (example,), {}
 
 
-def _followed(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Graph:
-    return follow(model, torch.export.export(model, args, kwargs))
+def _followed(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], unsaved: bool) -> Graph:
+    return follow(model, torch.export.export(model, args, kwargs), unsaved=unsaved)
 
 
 @contextmanager

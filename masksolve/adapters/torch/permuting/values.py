@@ -54,24 +54,62 @@ def pinned(atoms: Atoms, values: Sequence[Value], reason: str) -> None:
 
 
 def elementwise(atoms: Atoms, values: Sequence[Value], shape: Shape, reason: str) -> Value:
-    """Unite what meets entry by entry; what meets constants that differ along the axis cannot move."""
-    with_factors = [value for value in values if value.factors]
-    if not with_factors:
+    """Unite what meets entry by entry; what meets constants that differ along the axis cannot move.
+
+    If the channels change along other axes too, as heads' dimensions do along two, those that meet the same
+    constants may still change places.
+    """
+    if not any(value.factors for value in values):
         return Value(shape)
-    if any(len(value.factors) > 1 for value in with_factors):
-        if len(values) == 1:
-            return Value(shape, values[0].factors)
+    if len(values) == 1:
+        return Value(shape, values[0].factors)
+    factors = _meeting(atoms, values, reason)
+    if factors is None:
         pinned(atoms, values, reason)
         return Value(shape)
-    factors = [_to_rank(value.factors[0], len(shape)) for value in with_factors]
-    for factor in factors[1:]:
-        atoms.unite(factors[0], factor)
-    joint = np.broadcast_arrays(*factors)[0]
+    factors = [_to_rank(factor, len(shape)) for factor in factors]
+    # A vector for each of a head's dimensions ties the heads together. One for each head does not: its order
+    # stays, since whole heads that change places bring no mask anything.
+    last = max(max(varying(factor), default=-len(shape)) for factor in factors)
+    tied = [factor for factor in factors if last in varying(factor)] or factors
+    for factor in tied[1:]:
+        atoms.unite(tied[0], factor)
+    joint = np.broadcast_arrays(*tied)[0]
     axes = varying(joint)
-    for value in values:
-        if not value.factors and any(-axis <= len(value.shape) and value.shape[axis] > 1 for axis in axes):
+    constants = [
+        {axis for axis in axes if -axis <= len(value.shape) and value.shape[axis] > 1}
+        for value in values
+        if not value.factors
+    ]
+    for factor in factors:
+        if len(tied) < len(factors) and last not in varying(factor):
+            atoms.pin(factor, reason)
+            constants.append(varying(factor) & axes)
+    for differing in constants:
+        if differing == axes:
             atoms.pin(joint, reason)
+        elif differing:
+            atoms.count(_fibres(joint, axes - differing))
     return counted(atoms, Value(shape, (joint,)))
+
+
+def _meeting(atoms: Atoms, values: Sequence[Value], reason: str) -> list[Ids] | None:
+    """Give one factor of each value; None if it is not clear which.
+
+    Of a matrix that meets a vector, such as a table of positions by channels, the axis along which the
+    vector is the same stays as it is.
+    """
+    axes = set().union(*(varying(value.factors[0]) for value in values if len(value.factors) == 1))
+    factors: list[Ids] = []
+    for value in values:
+        own = [f for f in value.factors if varying(f) & axes] if len(value.factors) > 1 else value.factors
+        if len(value.factors) > 1 and len(own) != 1:
+            return None
+        factors += own
+        for factor in value.factors:
+            if not any(factor is each for each in own):
+                atoms.pin(factor, reason)
+    return factors
 
 
 def counted(atoms: Atoms, value: Value) -> Value:

@@ -7,21 +7,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..layers import PRUNABLE
+from ..layers import Choice, known_weights
 from .calibration import Calibration, Forward
+from .features import caller_of, is_kernel
 from .observe import Survey, layer_statistics, survey
-from .rows import rows_of
+from .rows import rows_of, weight_of
 from .state import Changes, evaluating, tensor_of
 
 
-def absorber(model: nn.Module, name: str, found: Survey) -> str:
+def absorber(model: nn.Module, weight: Choice, found: Survey) -> str:
     """Name what can take up a shift of a layer's mean output; empty if nothing can.
 
-    That is the layer's bias, or the running mean of the batch normalisation that follows directly.
+    That is the weight's bias, or the running mean of the batch normalisation that follows directly.
     """
-    if model.get_submodule(name).bias is not None:
-        return f"{name}.bias".lstrip(".")
-    follower = found.followers.get(name, "")
+    own = {"weight": "bias", "in_proj_weight": "in_proj_bias"}
+    bias = own.get(weight.parameter, f"{weight.parameter}_bias")
+    groups, outputs, _ = rows_of(weight).shape
+    held = getattr(weight.layer, bias, None)
+    if isinstance(held, nn.Parameter) and held.numel() == groups * outputs:
+        return f"{weight.path}.{bias}".lstrip(".")
+    follower = found.followers.get(weight.name, "") if is_kernel(weight) else ""
     if follower and model.get_submodule(follower).running_mean is not None:
         return f"{follower}.running_mean"
     return ""
@@ -31,7 +36,8 @@ def absorb(model: nn.Module, target: str, shift: torch.Tensor) -> torch.Tensor:
     """Give the value with which ``target`` takes up a shift; a normalisation subtracts its mean."""
     tensor = tensor_of(model, target)
     change = -shift if target.endswith(".running_mean") else shift
-    return (tensor.detach().to(change.dtype) + change.to(tensor.device)).to(tensor.dtype)
+    whole = change.to(tensor.device).reshape(tensor.shape)
+    return (tensor.detach().to(change.dtype) + whole).to(tensor.dtype)
 
 
 def absorb_mean(
@@ -44,10 +50,9 @@ def absorb_mean(
 ) -> dict[str, str]:
     """Let biases take up the mean output error of weights that were pruned by whatever means.
 
-    For each Linear, Conv1d or Conv2d layer whose weight W' differs from the dense W, in the order
-    in which they run, the bias grows by ``(W - W') x``, x the mean of what the layer is given by the
-    model as it is by then. A convolution without a bias moves the running mean of the batch
-    normalisation that follows it.
+    For each weight W' that differs from the dense W, in the order in which they are used, the bias grows
+    by ``(W - W') x``, x the mean of what W' is multiplied by in the model as it is by then. A convolution
+    without a bias moves the running mean of the batch normalisation that follows it.
 
     Parameters
     ----------
@@ -61,7 +66,7 @@ def absorb_mean(
     Returns
     -------
     dict
-        For each layer that differs, the name of the tensor that took up its error; empty for layers
+        For each weight that differs, the name of the tensor that took up its error; empty for those
         without a bias that feed no batch normalisation directly.
 
     Raises
@@ -79,33 +84,33 @@ def absorb_mean(
     data = Calibration(calibration, batch_size=batch_size, forward=forward)
     targets = {}
     with Changes() as changes, evaluating(model):
-        found = survey(model, data, pruned)
+        found = survey(model, data, [weight for weight, _ in pruned.values()])
         for name in found.order:
-            targets[name] = absorber(model, name, found)
+            weight, before = pruned[name]
+            targets[name] = absorber(model, weight, found)
             if not targets[name]:
                 continue
-            layer = model.get_submodule(name)
-            statistics = layer_statistics(model, data, layer, found.calls[name])
+            caller = model.get_submodule(caller_of(model, weight))
+            statistics = layer_statistics(model, data, weight, found.calls[name], caller=caller)
             mean = torch.stack([seen.mean for seen in statistics])
-            lost = rows_of(dense.get_submodule(name)).to(mean) - rows_of(layer).to(mean)
+            lost = rows_of(before).to(mean) - rows_of(weight).to(mean)
             shift = (lost @ mean[..., None]).flatten()
             changes.set(tensor_of(model, targets[name]), absorb(model, targets[name], shift))
     return targets
 
 
-def _differing(model: nn.Module, dense: nn.Module) -> list[str]:
+def _differing(model: nn.Module, dense: nn.Module) -> dict[str, tuple[Choice, Choice]]:
+    """Give the weights that differ, by name: in the model, and before pruning."""
     if not isinstance(dense, nn.Module):
         raise TypeError(f"dense must be the model before pruning, got {type(dense).__name__}")
-    before = dict(dense.named_modules())
-    names = []
-    for name, layer in model.named_modules():
-        if not isinstance(layer, PRUNABLE):
-            continue
-        other = before.get(name)
-        if not isinstance(other, PRUNABLE) or other.weight.shape != layer.weight.shape:
-            raise ValueError(f"dense must have the same layers as model, but has none like '{name}'")
-        if not torch.equal(layer.weight.cpu(), other.weight.cpu()):
-            names.append(name)
-    if not names:
+    before = {weight.name: weight for weight in known_weights(dense)}
+    found = {}
+    for weight in known_weights(model):
+        other = before.get(weight.name)
+        if other is None or weight_of(other).shape != weight_of(weight).shape:
+            raise ValueError(f"dense must have the same layers as model, but has none like '{weight.name}'")
+        if not torch.equal(weight_of(weight).cpu(), weight_of(other).cpu()):
+            found[weight.name] = weight, other
+    if not found:
         raise ValueError("dense must be the model before pruning, but all its weights are those of model")
-    return names
+    return found

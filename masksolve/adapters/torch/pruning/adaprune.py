@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from typing import Any
 
 from torch import nn
 
 import masksolve as ms
+from masksolve.checks import boolean
 from masksolve.pruning.recipe import Recipe, Saliency
 
+from ...plane import Plane
 from ..blocks import find_chains
-from ..kinds import is_prunable
+from ..layers import choose_weights
 from .calibration import Calibration, Forward
-from .choosing import choose
 from .prune import Run, prune
 from .prune_report import AdaPruneReport
+from .reorder import reorder
+from .state import Changes
 
 
 def adaprune(
@@ -31,8 +35,10 @@ def adaprune(
     layers: Sequence[str] | None = None,
     skip: Sequence[str] = (),
     dense_ends: bool = True,
+    planes: Mapping[str, Plane] | None = None,
     blocks: str | Sequence[str] | bool = True,
     damping: float = 0.01,
+    permute: bool = False,
     bias_correction: bool = False,
     backend: str = "auto",
     solver: str = "auto",
@@ -52,8 +58,8 @@ def adaprune(
 
     A model of like blocks, such as a transformer, is walked along block by block: the activations that
     enter one block are kept, and the blocks before it never run again. Memory is that of the model,
-    one block's activations, one layer's Gram matrix, and on the host the weights as they were, so that
-    an error can take everything back.
+    one block's activations, one layer's Gram matrices (of a stack of experts, one for each), and on the
+    host the weights as they were, so that an error can take everything back.
 
     Parameters
     ----------
@@ -83,12 +89,12 @@ def adaprune(
         varying slowest.
     steps, iterations : int
         Of Adam; of ADMM, at most.
-    layers, skip
-        Which layers, as for `choose_layers`.
-    dense_ends : bool
-        Leave the ends of the model dense: in a model of blocks the layers outside of them, such as its
-        head; in others the first and the last layer. Embeddings and normalisations are never pruned,
-        nor are weights that two modules share.
+    layers, skip, dense_ends, planes
+        Which weights, and how they are multiplied, as for `choose_weights`: by default every weight in the
+        blocks of the model, or between its first and its last layer, that a layer multiplies by and that
+        fits the pattern. Stacks of experts, the projections of an attention, transposed layers and
+        convolutions are pruned in the plane of their product. Embeddings are left dense, and weights that
+        two modules share; the report names everything that is.
     blocks : bool, str or sequence of str
         True finds ModuleLists and Sequentials of like modules; names say which to take. False prunes
         without them, running the model from its beginning up to every layer, and so does a list of
@@ -97,6 +103,11 @@ def adaprune(
     damping : float
         Added to the diagonal of the layer's Gram matrix, relative to its mean: see
         `masksolve.saliency.damped`.
+    permute : bool
+        Before anything else, reorder the model's channels so that masks keep more
+        (`masksolve.adapters.torch.permute`, with squared Wanda scores of the dense model). The outputs stay
+        what they were; the first batch is what the model is traced and checked on. ``report.permuted``
+        tells what was reordered.
     bias_correction : bool
         Let the bias take up the mean output error, and a convolution without one the running mean
         of the batch normalisation that it feeds: see `absorb_mean`. The reconstruction then only
@@ -162,15 +173,21 @@ def adaprune(
         backend=backend,
         dtype=dtype,
     )
-    chains = find_chains(model, blocks, is_layer=is_prunable)
-    choices = choose(model, recipe.pattern, chains, layers=layers, skip=skip, dense_ends=dense_ends)
+    choices = choose_weights(
+        model, recipe.pattern, layers=layers, skip=skip, dense_ends=dense_ends, planes=planes
+    )
     run = Run(
         title=str(recipe),
-        chains=chains,
+        chains=find_chains(model, blocks),
         strict=not isinstance(blocks, bool),
         bias_correction=bias_correction,
         checkpoint=checkpoint,
         progress=progress,
     )
     data = Calibration(calibration, batch_size=batch_size, forward=forward)
-    return prune(model, choices, data, recipe, run)
+    if not boolean("permute", permute):
+        return prune(model, choices, data, recipe, run)
+    with Changes() as changes:
+        changes.note_all(model)
+        permuted = reorder(model, choices, data, recipe, run.chains)
+        return replace(prune(model, choices, data, recipe, run), permuted=permuted)

@@ -101,11 +101,11 @@ class Calibration:
         device, number = device_of(model), 0
         self.tokens_seen = []
         for number, batch in enumerate(self, start=1):
-            moved = _moved(batch, device)
-            self.tokens = _tokens(moved)
+            given = moved(batch, device)
+            self.tokens = _tokens(given)
             self.tokens_seen.append(self.tokens)
             with calibrating(number - 1):
-                self._forward(model, moved, number - 1)
+                self._forward(model, given, number - 1)
             after()
         return number
 
@@ -189,14 +189,14 @@ def _describe(batch: Any) -> str:
     return f"{type(batch).__name__}: {shapes or 'no tensors'}"
 
 
-def _moved(batch: Any, device: torch.device | None) -> Any:
+def moved(batch: Any, device: torch.device | None) -> Any:
     """Move the tensors of a batch to a device, unless the model lies on several."""
     if device is None:
         return batch
     if isinstance(batch, torch.Tensor):
         return batch.to(device)
     if isinstance(batch, Mapping):
-        return {key: _moved(value, device) for key, value in batch.items()}
+        return {key: moved(value, device) for key, value in batch.items()}
     if isinstance(batch, (tuple, list)):
-        return [_moved(value, device) for value in batch]
+        return [moved(value, device) for value in batch]
     return batch

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 from typing import Any
@@ -13,9 +13,9 @@ from torch import nn
 import masksolve as ms
 from masksolve.pruning.recipe import Recipe, Saliency
 
+from ...plane import Plane
 from ..blocks import find_chains
-from ..kinds import is_prunable
-from ..layers import Choice, choose_layers
+from ..layers import Choice, choose_weights
 from ..layout import as_matrices
 from .calibration import Calibration, Forward
 from .prune import Run, prune
@@ -35,6 +35,7 @@ def convert(
     iterations: int | None = None,
     layers: Sequence[str] | None = None,
     skip: Sequence[str] = (),
+    planes: Mapping[str, Plane] | None = None,
     blocks: str | Sequence[str] | bool = True,
     damping: float = 0.01,
     bias_correction: bool = False,
@@ -62,8 +63,8 @@ def convert(
     calibration : optional
         As for `adaprune`. Without it, masks are found from magnitudes and the kept weights stay as
         they are.
-    layers, skip
-        As for `choose_layers`. Layers that do not follow ``from_pattern``, such as a dense first
+    layers, skip, planes
+        As for `choose_weights`. Layers that do not follow ``from_pattern``, such as a dense first
         and last one, stay as they are; naming one in ``layers`` is an error.
     saliency
         As for `adaprune`, except ``"sparsegpt"``, whose sequential choice knows no preference.
@@ -129,13 +130,13 @@ def convert(
         dtype=dtype,
         keep_old=True,
     )
-    choices = choose_layers(model, recipe.pattern, layers=layers, skip=skip, dense_ends=False)
+    choices = choose_weights(model, recipe.pattern, layers=layers, skip=skip, dense_ends=False, planes=planes)
     data = None
     if calibration is not None:
         data = Calibration(calibration, batch_size=batch_size, forward=forward)
     run = Run(
         title=f"'{from_pattern}' to '{recipe.pattern}'",
-        chains=find_chains(model, blocks, is_layer=is_prunable),
+        chains=find_chains(model, blocks),
         strict=not isinstance(blocks, bool),
         bias_correction=bias_correction,
         checkpoint=checkpoint,
@@ -156,7 +157,7 @@ def _refuse_without_data(**given: object) -> None:
 
 def _following(choices: Sequence[Choice], old: ms.Pattern, *, named: bool) -> list[Choice]:
     """Leave out layers that do not follow the old pattern."""
-    strangers = [choice.name for choice in choices if not choice.skipped and not _follows(choice.layer, old)]
+    strangers = [choice.name for choice in choices if not choice.skipped and not _follows(choice, old)]
     if named and strangers:
         raise ValueError(f"layers: {strangers[:8]} do not follow from_pattern, '{old}'")
     sorted_out = [
@@ -169,8 +170,8 @@ def _following(choices: Sequence[Choice], old: ms.Pattern, *, named: bool) -> li
     return sorted_out
 
 
-def _follows(layer: nn.Module, pattern: ms.Pattern) -> bool:
-    kept = as_matrices(weight_of(layer) != 0).cpu().numpy()
+def _follows(weight: Choice, pattern: ms.Pattern) -> bool:
+    kept = as_matrices(weight_of(weight) != 0, weight.plane).cpu().numpy()
     try:
         return ms.verify(np.ascontiguousarray(kept), pattern).ok
     except ValueError:  # its shape cannot

@@ -10,7 +10,9 @@ from torch import nn
 import masksolve as ms
 
 from ..blocks import Chain
+from ..layers import Choice
 from .calibration import Calibration
+from .features import caller_of
 from .observe import Source, layer_statistics, survey
 from .walk import BrokenChainError, Capture, Walk
 
@@ -26,8 +28,8 @@ class Inputs:
     ----------
     model : Module
     data : Calibration
-    names : sequence of str
-        Layers to be pruned.
+    weights : sequence of Choice
+        To be pruned.
     chains : sequence of Chain
     dtype : {"float32", "float64"}
         Of the statistics.
@@ -39,47 +41,51 @@ class Inputs:
         self,
         model: nn.Module,
         data: Calibration,
-        names: Sequence[str],
+        weights: Sequence[Choice],
         chains: Sequence[Chain],
         *,
         dtype: str,
         strict: bool,
     ) -> None:
         self._model, self._data, self._dtype, self._strict = model, data, dtype, strict
-        used = [chain for chain in chains if any(chain.holds(name) for name in names)]
+        self._weights = {weight.name: weight for weight in weights}
+        used = [chain for chain in chains if any(chain.holds(name) for name in self._weights)]
         self._capture = Capture(used[0]) if used else None
-        self.survey = survey(model, data, names, self._capture)
+        self.survey = survey(model, data, weights, self._capture)
         self._units = list(_units(self.survey.order, used))
-        self.order = [name for _, unit in self._units for name in unit]
+        self.order = [name for _, names in self._units for name in names]
         self._latest: tuple[str, list[ms.saliency.Statistics]] = ("", [])
         self._at: tuple[nn.Module, Source] = model, data
 
-    def layers(self) -> Iterator[str]:
-        """Give the layers in order; each must be pruned before the next is asked for."""
+    def weights(self) -> Iterator[Choice]:
+        """Give the weights in order; each must be pruned before the next is asked for."""
         for number, (chain, names) in enumerate(self._units):
             walk = None if chain is None else self._walk(chain, first=number == 0)
             if chain is None or walk is None:
                 self._at = self._model, self._data
-                yield from names
+                yield from (self._weights[name] for name in names)
                 continue
             last = max(place for place in range(len(chain.blocks)) if _inside(names, chain.names[place]))
             for place, (block, at) in enumerate(zip(chain.blocks, chain.names, strict=True)):
                 self._at, self._latest = (block, walk), ("", [])
-                yield from _inside(names, at)
+                yield from (self._weights[name] for name in _inside(names, at))
                 if place == last:
                     break
                 walk.advance(block)
             self._at = self._model, self._data
 
-    def statistics(self, name: str) -> list[ms.saliency.Statistics]:
-        """Statistics of a layer, one for each group; in memory are only the latest layer's."""
+    def statistics(self, weight: Choice) -> list[ms.saliency.Statistics]:
+        """Statistics of a weight's inputs, one for each group; in memory are only the latest weight's."""
+        name = weight.name
         before = self.survey.order[self.survey.order.index(name) - 1]
         found = self._latest[1] if self._latest[0] == before and self.survey.repeats(name) else None
         if found is None:
             self._latest = "", []
-            layer = self._model.get_submodule(name)
+            caller = self._model.get_submodule(caller_of(self._model, weight))
             module, source = self._at
-            found = layer_statistics(module, source, layer, self.survey.calls[name], self._dtype)
+            found = layer_statistics(
+                module, source, weight, self.survey.calls[name], self._dtype, caller=caller
+            )
         self._latest = name, found
         return found
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, NamedTuple, Protocol
@@ -15,12 +14,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 import masksolve as ms
 
+from ..layers import Choice
 from .calibration import Calibration, Enough, RefusedInputError
-from .rows import weight_of
+from .features import caller_of, features, is_kernel, is_simple, routed_without_padding, without_padding
+from .products import Products
+from .rows import rows_of, weight_of
 from .walk import Capture
-
-_CHUNK_ENTRIES = 1 << 21
-"""Entries of a convolution's inputs that are unfolded at a time."""
 
 
 class Source(Protocol):
@@ -37,7 +36,7 @@ class _Call(NamedTuple):
     """A layer, what it was given, the version of that, and what it gave."""
 
     name: str
-    linear: bool
+    simple: bool
     x: torch.Tensor | None
     version: int
     output: object
@@ -49,9 +48,9 @@ class Survey:
     Attributes
     ----------
     order : list of str
-        The layers in the order in which they are first called.
+        The weights in the order in which the modules that multiply by them are first called.
     calls : dict
-        For each layer, how often every batch calls it.
+        For each weight, how often every batch calls that module.
     followers : dict
         For each layer whose output goes straight into a batch normalisation, that module's name.
     """
@@ -65,19 +64,22 @@ class Survey:
         self._count: Counter[str] = Counter()
         self._latest: _Call | None = None
 
-    def called(self, name: str, module: nn.Module, args: tuple[Any, ...], output: object) -> None:
-        """Forward hook of a layer."""
+    def called(
+        self, weights: Sequence[Choice], module: nn.Module, args: tuple[Any, ...], output: object
+    ) -> None:
+        """Forward hook of a module that multiplies by these weights."""
         x = args[0] if args and not torch.is_inference_mode_enabled() else None
         # Outside inference mode, tensors made in it cannot change and so have no version.
         version = 0 if x is None or x.is_inference() else x._version
-        call = _Call(name, isinstance(module, nn.Linear), x, version, output)
-        if name not in self.calls:
-            self.order.append(name)
-            self.calls[name] = [0] * self._batches
-        self._count[name] += 1
-        before = self.order[self.order.index(name) - 1]
+        call = _Call(weights[0].name, is_simple(weights[0], module), x, version, output)
+        for weight in weights:
+            if weight.name not in self.calls:
+                self.order.append(weight.name)
+                self.calls[weight.name] = [0] * self._batches
+            self._count[weight.name] += 1
+        before = self.order[self.order.index(call.name) - 1]
         if not self._as_before(call, before):
-            self._apart.add(name)
+            self._apart.update(weight.name for weight in weights)
         # Holding the last call alone is enough: a normalisation that follows is called next.
         self._latest = call
 
@@ -85,7 +87,7 @@ class Survey:
         """Whether the last call was to ``before``, which was given the same, unchanged tensor."""
         last = self._latest
         same = last is not None and last.x is call.x is not None and last.version == call.version
-        return last is not None and same and last.name == before and last.linear and call.linear
+        return last is not None and same and last.name == before and last.simple and call.simple
 
     def normalised(self, name: str, _module: object, args: tuple[object, ...]) -> None:
         """Forward pre-hook of a batch normalisation."""
@@ -110,23 +112,29 @@ class Survey:
 
 
 def survey(
-    model: nn.Module, calibration: Calibration, names: Iterable[str], capture: Capture | None = None
+    model: nn.Module, calibration: Calibration, weights: Iterable[Choice], capture: Capture | None = None
 ) -> Survey:
-    """Run the calibration data once and note which of the named layers run, and in which order.
+    """Run the calibration data once and note which of the weights are in use, and in which order.
 
     ``capture`` looks at a chain of blocks in the same pass.
 
     Raises
     ------
     ValueError
-        If the data do not go through the model, or a layer is never called.
+        If the data do not go through the model, a layer is never called, or nothing is seen of how a
+        module multiplies by one of its weights.
     """
-    names, found, modules = list(names), Survey(), dict(model.named_modules())
+    found, callers, watches = Survey(), _by_caller(model, weights), list[_FirstProduct]()
     with ExitStack() as hooks:
-        for name, module in modules.items():
-            if name in names:
-                hook = module.register_forward_hook(partial(found.called, name))
+        for name, module in model.named_modules():
+            if name in callers:
+                hook = module.register_forward_hook(partial(found.called, callers[name]))
                 hooks.callback(hook.remove)
+            for weight in callers.get(name, ()):
+                if not is_simple(weight, module) and not is_kernel(weight):
+                    watches.append(_FirstProduct(weight))
+                    hook = module.register_forward_pre_hook(watches[-1].given, with_kwargs=True)
+                    hooks.callback(hook.remove)
             if isinstance(module, _BatchNorm):
                 hook = module.register_forward_pre_hook(partial(found.normalised, name))
                 hooks.callback(hook.remove)
@@ -139,26 +147,70 @@ def survey(
                 capture.batch_ended()
 
         calibration.run(model, ended)
-    missing = [name for name in names if name not in found.calls]
+    _check_all_seen(callers, found, watches)
+    return found
+
+
+def _by_caller(model: nn.Module, weights: Iterable[Choice]) -> dict[str, list[Choice]]:
+    callers: dict[str, list[Choice]] = {}
+    for weight in weights:
+        callers.setdefault(caller_of(model, weight), []).append(weight)
+    return callers
+
+
+def _check_all_seen(
+    callers: dict[str, list[Choice]], found: Survey, watches: Sequence[_FirstProduct]
+) -> None:
+    every = [weight.name for weights in callers.values() for weight in weights]
+    missing = [name for name in every if name not in found.calls]
     if missing:
         raise ValueError(
             f"calibration never calls the layers {missing[:8]}, so that their inputs are unknown; leave them "
             f"out with skip=, or give data that reach them"
         )
-    return found
+    unseen = [watch.weight.name for watch in watches if not watch.seen]
+    if unseen:
+        raise ValueError(
+            f"calibration shows no product of matrices with {unseen[:8]}, so that their inputs are unknown; "
+            f"leave them out with skip= (of experts in transformers, batched_mm copies the weights: "
+            f"model.set_experts_implementation('eager') does not)"
+        )
+
+
+class _FirstProduct:
+    """Waits for a module to multiply by a weight."""
+
+    def __init__(self, weight: Choice) -> None:
+        self.weight, self.seen = weight, False
+
+    def given(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Forward pre-hook of the module."""
+        if not self.seen:
+            with Products(self.weight, self._take):
+                module.forward(*args, **kwargs)
+
+    def _take(self, group: int, samples: torch.Tensor) -> None:
+        self.seen = True
 
 
 def layer_statistics(
-    module: nn.Module, source: Source, layer: nn.Module, calls: list[int], dtype: str = "float64"
+    module: nn.Module,
+    source: Source,
+    weight: Choice,
+    calls: list[int],
+    dtype: str = "float64",
+    *,
+    caller: nn.Module | None = None,
 ) -> list[ms.saliency.Statistics]:
-    """Statistics of what a layer multiplies its weight by, one for each of its groups of channels.
+    """Statistics of what a weight is multiplied by, one for each of its groups (see `rows_of`).
 
-    The features of a convolution are its input channels at every place of the kernel, the place
-    varying slowest, as in `as_matrices`. Only the chunk at hand is in memory, on the layer's device;
-    ``module``, which holds the layer, runs no further than to it. Padding tokens do not count.
+    Only the chunk at hand is in memory, on the weight's device; ``module``, which holds the weight, runs no
+    further than to ``caller``, the module that multiplies by it (by default its own). Padding tokens do
+    not count. Experts that no token is routed to have statistics without samples.
     """
-    watch = _Watch(layer, calls, source, dtype)
-    hook = layer.register_forward_pre_hook(watch.given, with_kwargs=True)
+    caller = weight.layer if caller is None else caller
+    watch = _Watch(weight, calls, source, dtype)
+    hook = caller.register_forward_pre_hook(watch.given, with_kwargs=True)
     try:
         number = source.run(module, watch.batch_ended)
     finally:
@@ -172,34 +224,45 @@ def layer_statistics(
 
 
 class _Watch:
-    """Gathers statistics of a layer's inputs, on the layer's device."""
+    """Gathers statistics of what a weight is multiplied by, on its device."""
 
-    def __init__(self, layer: nn.Module, calls: list[int], source: Source, dtype: str) -> None:
-        weight = weight_of(layer)
-        features = math.prod(weight.shape[1:])
-        self._layer = layer
+    def __init__(self, weight: Choice, calls: list[int], source: Source, dtype: str) -> None:
+        groups, _, features = rows_of(weight).shape
+        self._weight = weight
         self._calls = calls
         self._source = source
         self._batch = self._called = 0
         self._seen = [
-            ms.saliency.Statistics.empty(features, like=weight, dtype=dtype)
-            for _ in range(getattr(layer, "groups", 1))
+            ms.saliency.Statistics.empty(features, like=weight_of(weight), dtype=dtype) for _ in range(groups)
         ]
 
-    def given(self, _module: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Forward pre-hook: take in what the layer is given."""
-        x = _without_padding((args[0] if args else kwargs["input"]).detach(), self._source.tokens)
-        for groups in _features(self._layer, x):
-            for seen, samples in zip(self._seen, groups, strict=True):
-                try:
-                    seen.update(samples)
-                except ValueError as error:
-                    raise RefusedInputError(
-                        f"the model gives one of its layers what cannot be used: {error}"
-                    ) from None
+    def given(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Forward pre-hook of the module that multiplies: take in what it is given, or makes of it."""
+        tokens = self._source.tokens
+        if is_simple(self._weight, module) or is_kernel(self._weight):
+            x = (args[0] if args else kwargs["input"]).detach()
+            for group, samples in features(self._weight, without_padding(x, tokens)):
+                self._take(group, samples)
+        elif isinstance(module, nn.MultiheadAttention):
+            # It puts the sequence in front of the samples, whatever its batch_first.
+            turned = None if tokens is None else tokens.T.reshape(1, -1)
+            with Products(self._weight, partial(self._take, tokens=turned)):
+                module.forward(*args, **kwargs)
+        else:
+            args, kwargs = routed_without_padding(args, kwargs, tokens)
+            with Products(self._weight, partial(self._take, tokens=tokens)):
+                module.forward(*args, **kwargs)
         self._called += 1
         if self._batch < len(self._calls) and self._called == self._calls[self._batch]:
             raise Enough
+
+    def _take(self, group: int, samples: torch.Tensor, tokens: torch.Tensor | None = None) -> None:
+        try:
+            self._seen[group].update(without_padding(samples.detach(), tokens))
+        except ValueError as error:
+            raise RefusedInputError(
+                f"the model gives one of its layers what cannot be used: {error}"
+            ) from None
 
     def batch_ended(self) -> None:
         """Begin to count calls again."""
@@ -208,47 +271,6 @@ class _Watch:
 
     def statistics(self) -> list[ms.saliency.Statistics]:
         """One for each group."""
-        if not self._seen[0].count:
+        if not any(seen.count for seen in self._seen):
             raise ValueError("calibration gives the layer no samples")
         return self._seen
-
-
-def _without_padding(x: torch.Tensor, tokens: torch.Tensor | None) -> torch.Tensor:
-    """Leave out padding where the first axes of a layer's input are those of the tokens."""
-    if tokens is None:
-        return x
-    if x.ndim > 2 and x.shape[:2] == tokens.shape:
-        return x[tokens.to(x.device)]
-    # Layers behind a flattening, such as routers of experts, see all tokens in one axis.
-    if x.ndim == 2 and tokens.shape[1] > 1 and len(x) == tokens.numel():
-        return x[tokens.to(x.device).flatten()]
-    return x
-
-
-def _features(layer: nn.Module, x: torch.Tensor) -> Iterator[torch.Tensor]:
-    """Give samples of features, (groups, samples, features), a chunk at a time."""
-    if isinstance(layer, nn.Linear):
-        yield x.reshape(1, -1, x.shape[-1])
-        return
-    assert isinstance(layer, (nn.Conv1d, nn.Conv2d))
-    spatial = len(layer.kernel_size)
-    batch = x if x.ndim == spatial + 2 else x.unsqueeze(0)
-    entries = math.prod(batch.shape[1:]) * math.prod(layer.kernel_size)
-    for chunk in torch.split(batch, max(1, _CHUNK_ENTRIES // entries)):
-        yield _unfolded(layer, chunk)
-
-
-def _unfolded(layer: nn.Conv1d | nn.Conv2d, x: torch.Tensor) -> torch.Tensor:
-    """Every patch that a convolution's kernel covers, as a sample."""
-    mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
-    x = nn.functional.pad(x, layer._reversed_padding_repeated_twice, mode=mode)
-    line = [1] * (2 - len(layer.kernel_size))  # a Conv1d works on images one pixel high
-    patches = nn.functional.unfold(
-        x.reshape(*x.shape[:2], *line, *x.shape[2:]),
-        kernel_size=(*line, *layer.kernel_size),
-        dilation=(*line, *layer.dilation),
-        stride=(*line, *layer.stride),
-    )
-    places, channels = math.prod(layer.kernel_size), layer.in_channels // layer.groups
-    parts = patches.reshape(len(x), layer.groups, channels, places, -1)
-    return parts.permute(1, 0, 4, 3, 2).reshape(layer.groups, -1, places * channels)

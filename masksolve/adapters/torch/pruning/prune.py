@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -21,12 +20,11 @@ from ..layers import Choice
 from .absorb import absorb, absorber
 from .calibration import Calibration, call
 from .checkpoint import Checkpoint, LayerState
-from .choosing import left_alone
 from .fingerprint import function_digest
 from .inputs import Inputs
 from .prune_report import AdaPruneReport, PrunedLayer
-from .rows import rows_of, weight_from, weight_of
-from .state import Changes, digest_of, evaluating, tensor_of
+from .rows import places_of, rows_of, weight_from, weight_of
+from .state import Changes, digest_of, evaluating, tensor_of, without_cache
 
 
 @dataclass(frozen=True)
@@ -64,54 +62,55 @@ def prune(
 
     Without data, only masks are found and applied.
     """
-    names = [choice.name for choice in choices if not choice.skipped]
+    weights = [choice for choice in choices if not choice.skipped]
     records: list[PrunedLayer] = []
     masks: dict[str, torch.Tensor] = {}
-    with Changes() as changes, evaluating(model), _without_cache(model):
+    with Changes() as changes, evaluating(model), without_cache(model):
         inputs, file = None, None
         if data is not None:
             inputs = Inputs(
-                model, data, names, run.chains, dtype=_precision(model, names, recipe), strict=run.strict
+                model, data, weights, run.chains, dtype=precision_of(weights, recipe), strict=run.strict
             )
             if run.checkpoint is not None:
-                fingerprint = _fingerprint(model, data, inputs.order, recipe, run)
+                fingerprint = _fingerprint(model, data, weights, inputs.order, recipe, run)
                 file = Checkpoint(run.checkpoint, fingerprint)
-        for name in names if inputs is None else inputs.layers():
+        for weight in weights if inputs is None else inputs.weights():
             number = len(records)
-            state = None if file is None else file.read(number, name)
+            state = None if file is None else file.read(number, weight.name)
             if state is None:
-                state = _prune_one(model, name, inputs, recipe, bias_correction=run.bias_correction)
+                state = _prune_one(model, weight, inputs, recipe, bias_correction=run.bias_correction)
                 if file is not None:
-                    file.write(number, name, state)
+                    file.write(number, weight.name, state)
             for place, value in state["values"].items():
                 changes.set(tensor_of(model, place), value)
-            masks[name] = state["mask"].to(weight_of(model.get_submodule(name)).device)
+            masks[weight.name] = state["mask"].to(weight_of(weight).device)
             records.append(PrunedLayer(**state["record"]))
             if run.progress is not None:
-                run.progress(len(records), len(names))
-    skipped = {choice.name: choice.skipped for choice in choices if choice.skipped} | left_alone(model)
+                run.progress(len(records), len(weights))
+    skipped = {choice.name: choice.skipped for choice in choices if choice.skipped}
     return AdaPruneReport(title=run.title, layers=tuple(records), skipped=skipped, masks=masks)
 
 
 def _prune_one(
-    model: nn.Module, name: str, inputs: Inputs | None, recipe: Recipe, *, bias_correction: bool
+    model: nn.Module, weight: Choice, inputs: Inputs | None, recipe: Recipe, *, bias_correction: bool
 ) -> LayerState:
-    """Find what a layer is to become; nothing is changed."""
+    """Find what a weight is to become; nothing is changed."""
     started = time.perf_counter()
-    layer = model.get_submodule(name)
-    target = absorber(model, name, inputs.survey) if bias_correction and inputs is not None else ""
-    statistics = None if inputs is None else inputs.statistics(name)
+    target = absorber(model, weight, inputs.survey) if bias_correction and inputs is not None else ""
+    statistics = None if inputs is None else inputs.statistics(weight)
+    rows = rows_of(weight)
     try:
         pruned = prune_layer(
-            rows_of(layer), statistics, recipe, inputs=weight_of(layer).shape[1], shifts=bool(target)
+            rows, statistics, recipe, inputs=rows.shape[2] // places_of(weight.layer), shifts=bool(target)
         )
     except ValueError as error:
-        raise ValueError(f"layer '{name}': {error}") from error
-    values = {weight_name(name): weight_from(pruned.weights, layer)}
+        raise ValueError(f"layer '{weight.name}': {error}") from error
+    values = {weight.full_name: weight_from(pruned.weights, weight)}
     if target and pruned.shift is not None:
         values[target] = absorb(model, target, pruned.shift.flatten())
-    mask = weight_from(pruned.mask, layer)
-    record = _record(name, weight_of(layer) != 0, mask, pruned) | {
+    mask = weight_from(pruned.mask, weight)
+    record = _record(weight.name, weight_of(weight) != 0, mask, pruned) | {
+        "unseen": sum(not seen.count for seen in statistics or ()),
         "absorbed": target,
         "seconds": time.perf_counter() - started,
     }
@@ -131,36 +130,22 @@ def _record(name: str, old: torch.Tensor, mask: torch.Tensor, pruned: Pruned) ->
     }
 
 
-def weight_name(layer: str) -> str:
-    """Name of a layer's weight in the model, which may be the layer itself."""
-    return f"{layer}.weight".lstrip(".")
-
-
-def _precision(model: nn.Module, names: Sequence[str], recipe: Recipe) -> str:
+def precision_of(weights: Sequence[Choice], recipe: Recipe) -> str:
     """Precision of the statistics: that of the recipe, or of the widest weight."""
-    dtypes = {weight_of(model.get_submodule(name)).dtype for name in names}
+    dtypes = {weight_of(weight).dtype for weight in weights}
     return recipe.dtype or ("float64" if torch.float64 in dtypes else "float32")
 
 
-@contextmanager
-def _without_cache(model: nn.Module) -> Iterator[None]:
-    """Keep a language model from storing keys and values, which blocks that run again would add to."""
-    config: Any = getattr(model, "config", None)
-    before = getattr(config, "use_cache", None)
-    if not before:
-        yield
-        return
-    config.use_cache = False
-    try:
-        yield
-    finally:
-        config.use_cache = before
-
-
 def _fingerprint(
-    model: nn.Module, data: Calibration, names: Sequence[str], recipe: Recipe, run: Run
+    model: nn.Module,
+    data: Calibration,
+    weights: Sequence[Choice],
+    order: Sequence[str],
+    recipe: Recipe,
+    run: Run,
 ) -> dict[str, str]:
     """Everything that the pruned weights depend on."""
+    planes = {weight.name: weight.plane for weight in weights}
     arguments = {key: str(value) for key, value in vars(recipe).items()}
     if callable(recipe.saliency):
         arguments["saliency"] = function_digest("saliency", recipe.saliency)
@@ -170,7 +155,7 @@ def _fingerprint(
         "bias_correction": str(run.bias_correction),
         "blocks": " ".join(chain.name for chain in run.chains),
         "forward": forward,
-        "layers": " ".join(names),
+        "layers": " ".join(f"{name}: {planes[name]}" for name in order),
         "model": digest_of(model),
         "calibration": data.digest(),
     }

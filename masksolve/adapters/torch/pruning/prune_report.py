@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import torch
 
+from ..permuting.report import PermuteReport
+
 _NAMED = 6
 """Layers that are named for one reason why they stayed as they were."""
 
@@ -28,6 +30,9 @@ class PrunedLayer:
     error_before, error_after : float or None
         Squared output error relative to the squared outputs: of the weights under the mask as they
         were, and of the weights that the layer has now. None without calibration data.
+    unseen : int
+        Groups, such as experts, that no sample reached: their masks are those of the magnitudes, and their
+        kept weights as they were.
     absorbed : str
         What took up the mean output error: ``"bias"``, the name of a batch normalisation, or nothing.
     seconds : float
@@ -40,6 +45,7 @@ class PrunedLayer:
     revived: int
     error_before: float | None
     error_after: float | None
+    unseen: int
     absorbed: str
     seconds: float
 
@@ -54,16 +60,18 @@ class AdaPruneReport:
     layers : tuple of PrunedLayer
         In the order of execution, or of the model's modules without calibration data.
     skipped : dict
-        Names of the layers that stayed dense, of embeddings, and of other modules with matrices that
-        cannot be pruned, and why. Biases and normalisations, which are vectors, are not named.
+        Names of all other weights of two axes or more, and why they stayed as they were.
     masks : dict
         For each pruned layer the mask, boolean, shaped like the weight; True = kept.
+    permuted : PermuteReport or None
+        What ``permute=True`` reordered before.
     """
 
     title: str
     layers: tuple[PrunedLayer, ...]
     skipped: dict[str, str] = field(repr=False)
     masks: dict[str, torch.Tensor] = field(repr=False)
+    permuted: PermuteReport | None = field(default=None, repr=False)
 
     @property
     def error_before(self) -> float | None:
@@ -86,13 +94,17 @@ class AdaPruneReport:
             lines.append(
                 f"{layer.name:<{width}}  {shape:>16}  {layer.kept:6.1%}  {layer.violations:>10}  "
                 f"{layer.revived:>7}  {_share(layer.error_before):>11}  {_share(layer.error_after):>9}  "
-                f"{layer.seconds:7.2f}" + (f"  mean to {layer.absorbed}" if layer.absorbed else "")
+                f"{layer.seconds:7.2f}"
+                + (f"  mean to {layer.absorbed}" if layer.absorbed else "")
+                + (f"  {layer.unseen} without samples" if layer.unseen else "")
             )
         total = sum(layer.seconds for layer in self.layers)
         lines.append(
             f"{'mean error, total time':<{width + 46}}{_share(self.error_before):>13}  "
             f"{_share(self.error_after):>9}  {total:7.2f}"
         )
+        if self.permuted is not None:
+            lines.insert(1, f"channels reordered: {str(self.permuted).splitlines()[0]}")
         return "\n".join(lines + self._skipped(width))
 
     def _skipped(self, width: int) -> list[str]:

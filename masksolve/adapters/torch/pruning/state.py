@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import nn
@@ -26,6 +27,21 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(fused)
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def without_cache(model: nn.Module) -> Iterator[None]:
+    """Keep a language model from storing keys and values, which blocks that run again would add to."""
+    config: Any = getattr(model, "config", None)
+    before = getattr(config, "use_cache", None)
+    if not before:
+        yield
+        return
+    config.use_cache = False
+    try:
+        yield
+    finally:
+        config.use_cache = before
 
 
 class Changes:
@@ -52,6 +68,11 @@ class Changes:
     def note(self, tensor: torch.Tensor) -> None:
         """Remember a tensor as it is, because something else is about to change it."""
         self._before.append((tensor, tensor.detach().to("cpu", copy=True)))
+
+    def note_all(self, model: nn.Module) -> None:
+        """Remember all parameters and buffers of a model."""
+        for tensor in (*model.parameters(), *model.buffers()):
+            self.note(tensor)
 
     def set(self, tensor: torch.Tensor, value: torch.Tensor) -> None:
         """Write ``value`` into ``tensor``."""

@@ -15,7 +15,8 @@ from ...plane import Plane
 from ..layers import Choice
 from ..layout import as_matrices, from_matrices
 from .parametrization import MaskedWeight, attach, dense_weight, masking_of
-from .sharding import is_sharded, local, local_plane, place, reduced, spread, whole, wrapped
+from .passes import Passes
+from .sharding import is_sharded, laid_out, local, local_plane, place, reduced, spread, whole, wrapped
 
 Saliency = Callable[[torch.Tensor, str], torch.Tensor]
 """From a layer's dense weight and its name to scores of the same shape."""
@@ -33,12 +34,15 @@ class Found(NamedTuple):
         Shape of the weight, sharded as it is.
     prices : (str, Prices) or None
         From which the next solve may start, with the pattern and the part of the weight that they are for.
+    backward : Tensor of bool or None
+        Mask of the backward pass, if it has one of its own.
     scores, objective, gap, seconds : float
         Sum of the scores' absolute values, what is kept of them, proven distance to the best, time.
     """
 
     mask: torch.Tensor
     prices: tuple[str, ms.Prices] | None
+    backward: torch.Tensor | None
     scores: float
     objective: float
     gap: float
@@ -60,14 +64,16 @@ class MaskedLayer:
         Whether that solve was of the weight of all processes, since their shards cut through tiles.
     """
 
-    def __init__(self, choice: Choice, *, straight_through: bool, decay: float) -> None:
+    def __init__(
+        self, choice: Choice, *, straight_through: bool, decay: float, passes: Passes | None = None
+    ) -> None:
         self.name, self.layer = choice.name, choice.layer
         self.parameter, self.plane = choice.parameter, choice.plane
         self.prices: tuple[str, ms.Prices] | None = None
         weight = getattr(self.layer, self.parameter)
         self.gathered = False
         every = torch.ones_like(weight, dtype=torch.bool, requires_grad=False)
-        masking = MaskedWeight(every, straight_through=straight_through, decay=decay)
+        masking = MaskedWeight(every, straight_through=straight_through, decay=decay, passes=passes)
         attach(self.layer, masking, self.parameter)
 
     @property
@@ -90,8 +96,10 @@ class MaskedLayer:
         *,
         warm_start: bool,
         options: Mapping[str, Any],
+        seed: int = 0,
     ) -> Found:
         """Find the mask for the dense weight as it is; a note on an error names the layer."""
+        self.follow()
         warm = warm_start and pattern.transposable and pattern.m > _SMALL_M
         try:
             scores = self.weight.detach() if saliency is None else self._scores(saliency)
@@ -111,9 +119,12 @@ class MaskedLayer:
         except (TypeError, ValueError) as error:
             error.add_note(f"while finding the mask of layer '{self.name}'")
             raise
-        return self._found(result, scores, mine, plane)._replace(
-            prices=None if result.duals is None else (key, result.duals)
-        )
+        found = self._found(result, scores, mine, plane)
+        passes, backward = self.masking.passes, None
+        if passes is not None and passes.backward is not None:
+            backward = passes.backward_mask(self.weight, found.mask, pattern, seed)
+        prices = None if result.duals is None else (key, result.duals)
+        return found._replace(prices=prices, backward=backward)
 
     def _found(
         self, result: ms.MaskResult, scores: torch.Tensor, mine: torch.Tensor, plane: Plane | None
@@ -128,43 +139,56 @@ class MaskedLayer:
             else:
                 mask = wrapped(mask, scores)
                 sums, largest = reduced(scores, sums, largest)
-        return Found(mask, None, *sums, *largest)
+        return Found(mask, None, None, *sums, *largest)
 
     @torch.no_grad()
     def put(self, found: Found) -> float:
         """Put a mask in place, in the same buffer; return the share of entries that it flips."""
         masking, new = self.masking, found.mask
-        if is_sharded(new) and not is_sharded(masking.mask):
-            masking.mask = spread(masking.mask, new)  # the model was sharded after it was masked
         flipped = float(torch.count_nonzero(local(masking.mask) != local(new)).item())
         if is_sharded(new):
             (flipped,), _ = reduced(new, [flipped], [])
         local(masking.mask).copy_(local(new))
+        if masking.backward_mask is not None and found.backward is not None:
+            masking.backward_mask.copy_(found.backward)
         self.prices = found.prices
         return flipped / max(masking.mask.numel(), 1)
+
+    @torch.no_grad()
+    def follow(self) -> None:
+        """Shard the mask as the weight is, if the model was sharded after it was masked."""
+        if is_sharded(self.weight):
+            if self.masking.passes is not None:
+                raise ValueError(
+                    f"backward= and gradients= know no sharded weights, as layer '{self.name}' has"
+                )
+            self.masking.mask = laid_out(self.masking.mask, self.weight)
 
     def matrices(self, weight: torch.Tensor) -> torch.Tensor:
         """View a tensor of the weight's shape as matrices (..., outputs, inputs)."""
         return as_matrices(weight, self.plane)
 
-    def hidden(self) -> tuple[torch.Tensor, torch.Tensor]:
+    def hidden(self) -> tuple[torch.Tensor, ...]:
         """Give the mask, eight entries a byte, and the dense weights outside of it in their order.
 
-        They are gathered from all processes, each of which must call.
+        A mask of the backward pass comes third. They are gathered from all processes; each must call.
         """
         mask, weight = whole(self.masking.mask), whole(self.weight.detach())
-        bits = np.packbits(mask.cpu().numpy(), axis=None)
-        return torch.from_numpy(bits), weight[~mask].cpu()
+        backward = self.masking.backward_mask
+        return (_bits(mask), weight[~mask].cpu(), *([] if backward is None else [_bits(backward)]))
 
     @torch.no_grad()
-    def restore(self, bits: torch.Tensor, outside: torch.Tensor) -> None:
+    def restore(
+        self, bits: torch.Tensor, outside: torch.Tensor, backward: torch.Tensor | None = None
+    ) -> None:
         """Put back what `hidden` gave; the weights inside of the mask stay as they are."""
         mask, weight = self.masking.mask, self.weight
-        flat = torch.from_numpy(np.unpackbits(bits.numpy(), count=mask.numel()).astype(bool))
-        new, full = flat.view(mask.shape).to(local(mask).device), whole(weight.detach()).clone()
+        new, full = _mask_of(bits, mask.shape).to(local(mask).device), whole(weight.detach()).clone()
         full[~new] = outside.to(full.device)
         local(mask).copy_(local(spread(new, mask)))
         local(weight.detach()).copy_(local(spread(full, weight)))
+        if self.masking.backward_mask is not None and backward is not None:
+            self.masking.backward_mask.copy_(_mask_of(backward, mask.shape))
 
     def _scores(self, saliency: Saliency) -> torch.Tensor:
         weight = self.weight
@@ -177,6 +201,14 @@ class MaskedLayer:
                 f"got {tuple(scores.shape)}"
             )
         return scores.detach()
+
+
+def _bits(mask: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(np.packbits(mask.cpu().numpy(), axis=None))
+
+
+def _mask_of(bits: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    return torch.from_numpy(np.unpackbits(bits.numpy(), count=shape.numel()).astype(bool)).view(shape)
 
 
 def _magnitude(scores: torch.Tensor) -> float:

@@ -15,7 +15,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from .sharding import is_sharded, local, spread, whole
+from .passes import Passes, forward
+from .sharding import gathered, laid_out, local
 
 
 class MaskedWeight(nn.Module):
@@ -29,6 +30,8 @@ class MaskedWeight(nn.Module):
         Whether the dense weight receives the gradient of every entry, or of the kept ones only.
     decay : float
         Added to the straight-through gradient: ``decay * dense`` outside the mask (SR-STE).
+    passes : Passes, optional
+        If backward products read something else; the mask of the backward pass is a buffer, too.
 
     References
     ----------
@@ -37,18 +40,23 @@ class MaskedWeight(nn.Module):
     """
 
     mask: torch.Tensor
+    backward_mask: torch.Tensor | None
     order: tuple[str, ...] = ()
     """Names of the layer's parameters before it had masks, so that they come back in that order."""
 
-    def __init__(self, mask: torch.Tensor, *, straight_through: bool, decay: float) -> None:
+    def __init__(
+        self, mask: torch.Tensor, *, straight_through: bool, decay: float, passes: Passes | None = None
+    ) -> None:
         super().__init__()
         self.register_buffer("mask", mask)
+        self.passes = passes
+        self.register_buffer("backward_mask", mask.clone() if passes and passes.backward else None)
         self.straight_through = straight_through
         self.decay = decay
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         """Return the effective weight."""
-        mask = self.mask if is_sharded(weight) else whole(self.mask)  # FSDP2 has gathered the weight
+        mask = gathered(self.mask, weight)
         if self.straight_through:
             apply = cast(Callable[..., torch.Tensor], _StraightThrough.apply)
             return apply(weight, mask, self.decay)
@@ -114,6 +122,8 @@ def attach(layer: nn.Module, masking: MaskedWeight, name: str = "weight") -> Non
         made.__deepcopy__ = _deepcopy
         made.__reduce__ = _reduce
         made._load_from_state_dict = _load
+        if masking.passes is not None:
+            made.forward = forward
 
 
 def finalize(model: nn.Module) -> nn.Module:
@@ -160,7 +170,7 @@ def prune(layer: nn.Module, name: str = "weight") -> None:
     """Set the dense weight to zero outside its mask."""
     weight, mask = dense_weight(layer, name), _masking(layer, name).mask
     with torch.no_grad():
-        local(weight).masked_fill_(~local(spread(mask, weight) if not is_sharded(mask) else mask), 0)
+        local(weight).masked_fill_(~local(laid_out(mask, weight)), 0)
 
 
 def detach(layer: nn.Module, name: str = "weight") -> None:
@@ -251,6 +261,10 @@ def _load(layer: nn.Module, state: dict[str, Any], prefix: str, *rest: Any) -> N
         if weight is not None:
             state.setdefault(f"{prefix}parametrizations.{name}.original", weight)
             state.setdefault(f"{prefix}parametrizations.{name}.0.mask", weight != 0)
+            masking = _masking(layer, name)
+            if masking.passes is not None and masking.backward_mask is not None:
+                backward = masking.passes.backward_mask(weight, weight != 0)
+                state.setdefault(f"{prefix}parametrizations.{name}.0.backward_mask", backward)
     nn.Module._load_from_state_dict(layer, state, prefix, *rest)
 
 

@@ -36,12 +36,13 @@ def effective_state(state: Mapping[str, Any]) -> dict[str, Any]:
     (['0.bias', '0.weight'], 32)
     """
     masks = {name.removesuffix("0.mask") + "original": name for name in state if name.endswith(".0.mask")}
+    ours = {each.removesuffix("mask") + kind for each in masks.values() for kind in ("mask", "backward_mask")}
     plain = {}
     for name, value in state.items():
         found = _DENSE.fullmatch(name)
         if found is not None and name in masks:
             plain[f"{found['layer']}{found['name']}"] = torch.where(state[masks[name]], value, 0)
-        elif name not in masks.values():
+        elif name not in ours:
             plain[name] = value
     return plain
 

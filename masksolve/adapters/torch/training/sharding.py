@@ -14,12 +14,12 @@ from torch import distributed, nn
 
 import masksolve as ms
 
-from ...plane import Plane
+from ...plane import Plane, whole_tiles
 
 if distributed.is_available():
     from torch.distributed.fsdp import FSDPModule
     from torch.distributed.tensor import DTensor, distribute_tensor
-    from torch.distributed.tensor.placement_types import Shard
+    from torch.distributed.tensor.placement_types import Shard, _StridedShard
 
 
 def is_sharded(tensor: torch.Tensor) -> bool:
@@ -50,6 +50,42 @@ def spread(full: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     return distribute_tensor(full, mesh, placements, src_data_rank=None)
 
 
+def laid_out(tensor: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
+    """Shard a tensor as another is; as it is if it is so already, else all processes must call."""
+    if _layout(tensor) == _layout(like):
+        return tensor
+    return spread(whole(tensor), like)
+
+
+def gathered(mask: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Gather a mask as FSDP2 has gathered its weight for a forward pass; all processes must call.
+
+    FSDP2 gives a plain weight or, over tensor parallelism, one still sharded on that part of the mesh:
+    of the mask, too, only the other axes of the mesh are gathered.
+    """
+    if _layout(mask) == _layout(weight) or not is_sharded(mask):
+        return mask
+    if not is_sharded(weight):
+        return whole(mask)
+    mesh, inner = mask.device_mesh, weight.device_mesh  # type: ignore[attr-defined]
+    if mesh == inner:
+        return laid_out(mask, weight)
+    placed = zip(mesh.mesh_dim_names, mask.placements, strict=True)  # type: ignore[attr-defined]
+    outer = {name: each for name, each in placed if name not in inner.mesh_dim_names}
+    # What FSDP2 cuts further is the part of tensor parallelism, which is cut plainly seen from inside.
+    placements = [Shard(each.dim) if isinstance(each, _StridedShard) else each for each in outer.values()]
+    part = local(weight)
+    cut = DTensor.from_local(
+        local(mask), mesh[tuple(outer)], placements, run_check=False, shape=part.shape, stride=part.stride()
+    )
+    return wrapped(whole(cut), weight)
+
+
+def _layout(tensor: torch.Tensor) -> tuple[Any, ...]:
+    sharded = cast(Any, tensor)
+    return (sharded.device_mesh, tuple(sharded.placements)) if is_sharded(tensor) else ()
+
+
 def wrapped(part: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
     """Make the tensor of which each process has this part, as another is sharded; send nothing."""
     mesh, placements = like.device_mesh, like.placements  # type: ignore[attr-defined]
@@ -65,22 +101,14 @@ def local_plane(weight: torch.Tensor, plane: Plane, pattern: ms.Pattern) -> Plan
     if not is_sharded(weight):
         return plane
     mesh, placements = weight.device_mesh, weight.placements  # type: ignore[attr-defined]
-    cut = [
-        (each.dim % weight.ndim, mesh.size(n)) for n, each in enumerate(placements) if not each.is_replicate()
-    ]
-    known = all(type(each) is Shard for each in placements if not each.is_replicate())
-    if not known or len({axis for axis, _ in cut}) < len(cut):
-        return None
-    grouped: set[int] = set()
-    for side, axis in ((plane.rows, -2), (plane.columns, -1)):
-        if axis in pattern.axes:
-            grouped.update(each % weight.ndim for each in cast(tuple[int, ...], side))
-    for axis, processes in cut:
-        length = weight.shape[axis]
-        chunk = -(-length // processes)
-        alone = len(cast(tuple[int, ...], plane.rows)) == len(cast(tuple[int, ...], plane.columns)) == 1
-        if axis in grouped and (not alone or chunk % pattern.m or length % pattern.m):
+    cut: dict[int, list[int]] = {}
+    for number, each in enumerate(placements):
+        if isinstance(each, (Shard, _StridedShard)):
+            cut.setdefault(each.dim % weight.ndim, []).append(mesh.size(number))
+        elif not each.is_replicate():
             return None
+    if not whole_tiles(weight.shape, plane, pattern, cut):
+        return None
     # Parts begin at multiples of m, or run along an axis without groups, so that tiles are the same without.
     return Plane(plane.rows, plane.columns)
 

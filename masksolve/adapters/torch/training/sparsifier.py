@@ -18,6 +18,7 @@ from ..layers import Choice
 from ..semi_structured import kernel_misfit
 from .masked_layer import MaskedLayer, Saliency
 from .parametrization import detach, masking_of, prune
+from .passes import passes_of
 from .report import LayerReport, MaskRecord, SparsityReport, totals
 from .saving import SavePretrained, guard_saving
 from .schedule import Schedule, pattern_at
@@ -53,6 +54,8 @@ class Sparsifier:
         density: Schedule | None,
         warm_start: bool,
         options: Mapping[str, Any],
+        backward: str | None = None,
+        gradients: ms.Pattern | str | None = None,
     ) -> None:
         self.model = model
         self.choices = choices
@@ -73,7 +76,8 @@ class Sparsifier:
             for choice in choices:
                 if not choice.skipped:
                     straight = refresh_every is not None
-                    masked = MaskedLayer(choice, straight_through=straight, decay=decay)
+                    passes = passes_of(choice, pattern, backward, gradients)
+                    masked = MaskedLayer(choice, straight_through=straight, decay=decay, passes=passes)
                     self._layers.append(masked)
             follow(model)
             self.refresh()
@@ -98,6 +102,8 @@ class Sparsifier:
         """
         self._check_open("step")
         self.steps += 1
+        for layer in self._layers:
+            layer.follow()
         due = self.refresh_every is not None and not self._frozen and self.steps % self.refresh_every == 0
         if due:
             self.refresh()
@@ -121,7 +127,9 @@ class Sparsifier:
         pattern = pattern_at(self.pattern, self._density, self.steps)
         number = self.records[-1].refresh + 1 if self.records else 0
         found = [
-            layer.find(pattern, self._saliency, warm_start=self._warm_start, options=self._options)
+            layer.find(
+                pattern, self._saliency, warm_start=self._warm_start, options=self._options, seed=self.steps
+            )
             for layer in self._layers
         ]
         for layer, solved in zip(self._layers, found, strict=True):

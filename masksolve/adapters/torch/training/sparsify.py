@@ -35,6 +35,8 @@ def sparsify(
     saliency: Saliency | None = None,
     decay: float = 0.0,
     density: Schedule | None = None,
+    backward: str | None = None,
+    gradients: ms.Pattern | str | None = None,
     backend: str = "auto",
     workers: int = 1,
     warm_start: bool = True,
@@ -67,6 +69,15 @@ def sparsify(
         Gradual pruning: from the number of steps to the share of weights kept, such as `CubicRamp`;
         masks follow n:m with the least n that reaches it, never below the pattern's. Needs
         ``refresh_every``.
+    backward : {"double_pruned", "bidirectional"}, optional
+        For one-directional patterns: what the gradients of a layer's inputs are computed with. SLoPe's double
+        pruning keeps, of what the mask keeps, the n of m largest along the other axis; Bi-Mask does so in the
+        best of 100 random orders of that axis. By default the mask itself, which is N:M in that product
+        only if it is transposable. Linear, Conv1d to Conv3d and GPT-2's Conv1D, not sharded.
+    gradients : Pattern or str, optional
+        Prune the gradients of a layer's outputs to n:m at random, without bias and with the least variance,
+        for the product that gives the weight's gradient; groups run along samples and places (MVUE).
+        Draws from torch's generator.
     backend, workers
         As for `masksolve.solve`.
     warm_start : bool
@@ -88,6 +99,9 @@ def sparsify(
     Hubara et al. Accelerated Sparse Neural Training. NeurIPS 2021 (transposable masks, refreshed
     every 40 steps). Zhou et al. Learning N:M Fine-grained Structured Sparse Neural Networks From
     Scratch. ICLR 2021 (SR-STE).
+    Of ``backward`` and ``gradients``: Mozaffari et al. SLoPe. arXiv 2405.16325, 2024. Zhang et al.
+    Bi-directional Masks for Efficient N:M Sparse Training. ICML 2023. Chmiel et al. Minimum Variance
+    Unbiased N:M Sparsity for the Neural Gradients. ICLR 2023.
 
     Examples
     --------
@@ -118,6 +132,8 @@ def sparsify(
         decay=float(decay),
         density=density,
         warm_start=warm_start,
+        backward=backward,
+        gradients=gradients,
         options={"backend": backend, "workers": workers},
     )
 

@@ -1,4 +1,4 @@
-"""Small networks with every way in which channels can hang together."""
+"""Small networks with every way in which channels can hang together; joins are in joins.py."""
 
 from __future__ import annotations
 

@@ -12,16 +12,29 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("scipy")
 
+from torch.utils import _pytree as pytree  # noqa: E402
+
 import masksolve as ms  # noqa: E402
 from masksolve.adapters import torch as mt  # noqa: E402
 
-spec = importlib.util.spec_from_file_location("permuting_nets", Path(__file__).with_name("nets.py"))
-assert spec is not None
-assert spec.loader is not None
-nets = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(nets)
 
-pytestmark = [pytest.mark.usefixtures("one_thread"), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+def _networks(name: str) -> dict[str, Any]:
+    spec = importlib.util.spec_from_file_location(f"permuting_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: dict[str, Any] = module.NETWORKS
+    return found
+
+
+NETWORKS = _networks("nets") | _networks("joins")
+
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The tensor attributes"),  # of exporting recurrent layers
+]
 
 FREE: dict[str, set[tuple[int, str]]] = {
     # How many channels move, and on which axis of which weight they lie first.
@@ -42,13 +55,31 @@ FREE: dict[str, set[tuple[int, str]]] = {
     "multiplied": {(8, "first.weight[0]")},
     "attending": {(8, "qkv.weight[0]")},
     "sequence": {(16, "first.weight[0]"), (16, "third.weight[0]")},
+    "dense": {(8, "first.weight[0]"), (8, "second.weight[0]"), (8, "third.weight[0]")},
+    "joined-with-itself": {(16, "first.weight[0]"), (8, "other.weight[0]")},
+    "join-added": {(16, "left.weight[0]"), (8, "right.weight[0]")},
+    "join-grouped": {(8, "left.weight[0]"), (8, "grouped.weight[0]")},
+    "shuffled": {(8, "first.weight[0]"), (16, "second.weight[0]")},
+    "bottleneck": {
+        (32, "first.weight[0]"), (8, "down.weight[0]"), (16, "grouped.weight[0]"),
+    },
+    "siamese": {(16, "encoder.weight[0]"), (16, "join.weight[0]"), (24, "shared.weight[0]")},
+    "held-branch": {(16, "second.weight[0]"), (16, "hidden.weight[0]")},
+    "returned-too": {(16, "second.weight[0]")},
+    "unet": {(16, "down.weight[0]"), (32, "bottom.weight[0]"), (16, "up.weight[0]")},
+    "tied": {(16, "encode.weight[0]")},
+    "multihead": {(16, "first.weight[0]"), (8, "attention.in_proj_weight[0]")},
+    "heads": {(16, "first.weight[0]")},
+    "broadcast": {(16, "offset[1]")},
+    "recurrent": {(16, "hidden.weight[0]")},
+    "positioned": {(16, "table[1]")},
     "sorted": set(),
 }  # fmt: skip
 
 
 def build(name: str) -> tuple[Any, Any]:
     torch.manual_seed(0)
-    model, example = nets.NETWORKS[name]()
+    model, example = NETWORKS[name]()
     with torch.no_grad():
         for tensor in [*model.parameters(), *model.buffers()]:
             if tensor.ndim == 1 and tensor.is_floating_point() and len(tensor) != 16:
@@ -60,15 +91,18 @@ def build(name: str) -> tuple[Any, Any]:
     return model, example
 
 
-@pytest.mark.parametrize("name", nets.NETWORKS)
+@pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("pattern", ["2:4-T", "1:2", "2:4 axis=-2"])
 def test_outputs_stay_and_more_is_kept(name: str, pattern: str) -> None:
     model, example = build(name)
     names = {id(each): key for key, each in model.named_parameters()}
     model.eval()
-    expected = model(example).detach()
+    with torch.no_grad():
+        expected = model(example)
     report = mt.permute(model, example, pattern, dense_ends=False)
-    torch.testing.assert_close(model(example), expected, rtol=0, atol=1e-5 * float(expected.abs().max()))
+    scale = max(float(each.abs().max()) for each in pytree.tree_leaves(expected))
+    with torch.no_grad():
+        torch.testing.assert_close(model(example), expected, rtol=0, atol=1e-5 * scale)
     assert not report.refused, "the graph's analysis alone should get it right"
     assert report.objective >= report.before
     assert names == {id(each): key for key, each in model.named_parameters()}, (
@@ -98,6 +132,15 @@ def test_what_is_held_is_named_with_its_operation() -> None:
     held = {(each.parameter, each.axis): each.reason for each in report.held}
     assert held["first.weight", 0].startswith("cumsum")
     assert held["last.weight", 0] == "the model's output"
+    model, example = build("recurrent")
+    held = {
+        (each.parameter, each.axis): each.reason
+        for each in mt.permute(model, example, "2:4-T", dense_ends=False).held
+    }
+    assert held["first.weight", 0].startswith("gru")
+    assert held["recurrent.weight_hh_l0", 1].startswith("gru")
+    assert held["up.weight", 1].startswith("conv_transpose1d")
+    assert ("hidden.weight", 0) not in held
 
 
 def test_a_model_whose_outputs_change_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
