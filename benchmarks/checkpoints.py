@@ -104,7 +104,7 @@ def solve(folder, pattern, workers):
 def prune(folder, target, pattern, workers):
     """Seconds of pruning the folder."""
     started = time.perf_counter()
-    ms.checkpoints.prune(folder, target, pattern, workers=workers)
+    ms.checkpoints.prune(folder, target, pattern, workers=workers, resume=False)
     return time.perf_counter() - started
 
 

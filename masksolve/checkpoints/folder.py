@@ -96,6 +96,12 @@ def _folder(path: Path) -> Checkpoint:
             left_out[name] = "torch weights beside .safetensors ones"
         else:
             weights[_new_name(name)] = open_weights(path / name)
+    if not weights and any(name.endswith(".distcp") for name in carried):
+        raise CheckpointError(
+            f"folder '{path}' is a distributed checkpoint of torch, which only torch can read"
+            f"; convert it first: python -m torch.distributed.checkpoint.format_utils dcp_to_torch "
+            f"'{path}' model.pt"
+        )
     if not weights:
         raise CheckpointError(f"folder '{path}' must hold weight files ({', '.join(SUFFIXES)}), it has none")
     indices = []

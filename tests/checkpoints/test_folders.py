@@ -261,3 +261,11 @@ def test_a_refused_tensor_is_named_and_nothing_stays(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"tensor 'extra.weight'.*finite"):
         ms.checkpoints.prune(source, tmp_path / "out", "2:4")
     assert os.listdir(tmp_path) == ["in"]
+
+
+def test_a_distributed_checkpoint_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "dcp").mkdir()
+    (tmp_path / "dcp" / "__0_0.distcp").write_bytes(b"x")
+    (tmp_path / "dcp" / ".metadata").write_bytes(b"x")
+    with pytest.raises(ms.CheckpointError, match=r"convert it first: python -m torch\.distributed"):
+        ms.checkpoints.plan(tmp_path / "dcp", "2:4")
