@@ -58,7 +58,6 @@ class Pattern:
         Whether entries are kept in pairs: along every axis on which groups run, entries 2 k and 2 k + 1
         are both kept or both dropped. ``n`` and ``m`` still count entries and must be even. Under a
         transposable pattern that makes blocks of 2 by 2 entries, since the transpose wants pairs as well.
-
     vector : int or None
         V of the pattern V:N:M (VENOM, Castro et al. 2023, arXiv:2310.02065): the last two axes are cut into
         tiles of V rows and m columns; the rows of a tile all use the same four of its columns, and each

@@ -19,7 +19,7 @@ import torch
 
 from . import plots, tables
 from .model import MissingModelError, load, windows
-from .study import MASKS, METHODS, PATTERNS, TABLE, Contest, Row, contests, dense, pruned
+from .study import MASKS, METHODS, PATTERNS, PERMUTED, TABLE, Contest, Row, contests, dense, pruned
 from .texts import MissingTextsError, corpora
 
 LENGTH, TEST = 512, 12
@@ -32,7 +32,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
         "what to measure", "every combination of what is given here; by default the documentation's table"
     )
     choice.add_argument("--patterns", nargs="+")
-    choice.add_argument("--methods", nargs="+", choices=list(METHODS))
+    choice.add_argument("--methods", nargs="+", choices=[*METHODS, *PERMUTED])
     choice.add_argument("--masks", nargs="+", choices=list(MASKS))
     choice.add_argument("--splits", nargs="+", type=int, help="which calibration windows")
     parser.add_argument("--samples", type=int, default=16, help=f"calibration windows of {LENGTH} tokens")

@@ -26,6 +26,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "Wanda + least squares": {"saliency": "wanda", "method": "least_squares"},
     "ADMM": {"method": "admm"},
 }
+PERMUTED = {f"permuted {name}": METHODS[name] | {"permute": True} for name in ("magnitude", "ADMM")}
+"""The same after channels were reordered, which is measured for one pattern."""
 MASKS = {"exact": "auto", "greedy": "greedy", "entropic": "entropic"}
 
 
@@ -41,6 +43,7 @@ class Contest(NamedTuple):
 TABLE = [
     *(Contest(pattern, "ADMM") for pattern in PATTERNS),
     *(Contest("2:4-T", "ADMM", split=split) for split in (1, 2)),
+    *(Contest("2:4-T", method) for method in PERMUTED),
     *(Contest(pattern, "ADMM", masks) for masks in ("greedy", "entropic") for pattern in ("2:4-T", "8:16-T")),
     *(
         Contest(pattern, method)
@@ -91,7 +94,7 @@ class Row:
 
 def in_order(rows: Sequence[Row]) -> list[Row]:
     """Rows as they are told, in whatever order they were measured: by pattern, method, masks and split."""
-    patterns, methods, masks = list(PATTERNS), list(METHODS), list(MASKS)
+    patterns, methods, masks = list(PATTERNS), [*METHODS, *PERMUTED], list(MASKS)
 
     def place(row: Row) -> tuple[int, int, int, int]:
         lists = ((patterns, row.pattern), (methods, row.method), (masks, row.masks))
@@ -121,7 +124,7 @@ def pruned(
         [{"input_ids": window[None]} for window in calibration],
         pattern,
         backend=MASKS[masks],
-        **METHODS[method],
+        **(METHODS | PERMUTED)[method],
         **options,
     )
     seconds, processor = time.perf_counter() - begun, time.process_time() - processor

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from examples.post_training.tables import markdown, unique
 
-from .study import METHODS, Row, in_order
+from .study import METHODS, PERMUTED, Row, in_order
 
 
 def report(rows: Sequence[Row]) -> str:
@@ -27,7 +27,7 @@ def table(rows: Sequence[Row], title: str, value: object, form: str = "{:.1f}") 
     assert callable(value)
     mine = [row for row in in_order(rows) if row.pattern != "dense"]
     patterns = unique([row.pattern for row in mine])
-    by_method = sorted(mine, key=lambda row: list(METHODS).index(row.method))
+    by_method = sorted(mine, key=lambda row: [*METHODS, *PERMUTED].index(row.method))
     lines = []
     for method, masks, samples in unique([(row.method, row.masks, row.samples) for row in by_method]):
         cells = []

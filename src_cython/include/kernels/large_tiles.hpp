@@ -7,10 +7,9 @@
 // 2. Each row keeps the n entries above its price: rows are right, columns may hold too many or too few.
 // 3. Shortest augmenting paths (Dijkstra over reduced costs, from all columns with too many to the
 //    nearest with too few, dropping and adding entries in turn) until no column holds too many.
-// The first step has no branches, so that as many tiles as fill a register take it together; the others go
-// tile by tile. Whatever is decided for a tile depends on its own scores alone.
-// Prices stay dual feasible in the sense that kept entries have s - u - v >= 0 and dropped ones <= 0, so at
-// the end they prove the mask optimal.
+// The first step has no branches, so that as many tiles as fill a register take it together. What becomes of
+// a tile depends on its own scores alone. Prices stay dual feasible in the sense that kept entries have s - u
+// - v >= 0 and dropped ones <= 0, so at the end they prove the mask optimal.
 #pragma once
 
 #include <algorithm>
