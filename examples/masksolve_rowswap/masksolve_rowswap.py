@@ -35,7 +35,7 @@ class RowSwap(ChunkBackend):
     name: ClassVar[str] = "rowswap"
     exact: ClassVar[bool] = False
     guarantee: ClassVar[str] = "at least n/m of the sum of the scores"
-    runs: ClassVar[str] = "n:m-T on whole tiles; no keep= or drop="
+    runs: ClassVar[str] = "transposable patterns on whole tiles; no keep= or drop="
 
     def __post_init__(self) -> None:
         if self.rounds < 0:
@@ -44,7 +44,7 @@ class RowSwap(ChunkBackend):
     def refuses(self, pattern: Pattern, *, forced: bool) -> str | None:
         """Refuse what an exchange of rows would break."""
         if not pattern.is_square or pattern.remainder == "pad":
-            return f"works on whole m-by-m tiles of transposable patterns, got '{pattern}'; use backend='exact'"
+            return f"works on whole transposable tiles, got '{pattern}'; use backend='exact'"
         if forced:
             return "has no rule for forced entries (keep=, drop=); use backend='exact'"
         return None
