@@ -1,9 +1,10 @@
 """Fixtures that several modules use."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
+from _pytest.doctest import DoctestModule
 
 
 def pytest_configure() -> None:
@@ -15,6 +16,17 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file() -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
+    """Do not look for doctests in test modules.
+
+    That would import them first, pass over a module that cannot be imported, as it should where the package's
+    modules need a framework, and leave half a module behind in which no test is found.
+    """
+    found = yield
+    return [each for each in found if not isinstance(each, DoctestModule)]
 
 
 @pytest.fixture

@@ -1,12 +1,15 @@
 """Mixed budgets and pairs in the JAX adapter, inside jit and through a training transformation."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import masksolve as ms
-from masksolve.adapters import jax as mj
+
+jax = pytest.importorskip("jax")
+
+import jax.numpy as jnp  # noqa: E402
+
+from masksolve.adapters import jax as mj  # noqa: E402
 
 
 @pytest.mark.parametrize("text", ["2:4 x 4:8", "4:8-T pair", "4:8 pair", "2:4 x 6:8 at_most"])

@@ -3,12 +3,15 @@
 from dataclasses import replace
 
 import pytest
-import torch
-from torch import nn
 
 import masksolve as ms
-from masksolve.adapters import torch as mt
-from masksolve.adapters.torch.training.schedule import pattern_at
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from masksolve.adapters import torch as mt  # noqa: E402
+from masksolve.adapters.torch.training.schedule import pattern_at  # noqa: E402
 
 PATTERNS = ("2:4 x 4:8", "2:4 x 6:8 at_most", "4:8 pair", "4:8 pair axis=-2", "4:8-T pair")
 
