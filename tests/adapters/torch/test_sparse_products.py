@@ -152,6 +152,7 @@ class Scaled(torch.nn.Linear):
         (torch.nn.Linear(64, 64), "2:4-T", "is on cpu, and sparse tensor cores are those of a CUDA device"),
         (torch.nn.Linear(64, 64), "2:4", "follows '2:4', and both passes run on 2:4-T"),
         (torch.nn.Linear(64, 64), "4:8-T", "follows '4:8-T'"),
+        (torch.nn.Linear(64, 64), "2:4 x 4:8", "follows '2:4 x 4:8', and both passes run on 2:4-T"),
         (torch.nn.Linear(64, 40), "2:4-T", "has no shape that they take: .* 40x64 is no multiple of 16x16"),
         (torch.nn.Conv2d(64, 64, 1), "2:4-T", "is not the weight of a torch.nn.Linear"),
         (Scaled(64, 64), "2:4-T", "belongs to a Scaled, whose forward is its own"),

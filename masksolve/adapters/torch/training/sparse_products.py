@@ -61,7 +61,7 @@ TENSOR_CORES = Kernels(_refusal, _pack)
 
 def unfit(layer: nn.Module, parameter: str, weight: torch.Tensor, pattern: ms.Pattern) -> str:
     """Why no device could run a layer's products on sparse kernels; empty if one could."""
-    if (pattern.n, pattern.m, pattern.transposable) != (2, 4, True):
+    if not pattern.is_square or (pattern.n, pattern.m) != (2, 4):
         return f"follows '{pattern}', and both passes run on 2:4-T"
     if parameter != "weight" or not isinstance(layer, nn.Linear):
         return "is not the weight of a torch.nn.Linear"
