@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
+HALF_ULP = 2.0**-53 * (1 + 2.0**-20)
+"""Relative error of one operation in float64, and a little for products of such errors."""
+
 
 def relative_gap(objective: float, bound: float) -> float:
     """``(bound - objective) / abs(bound)``; 0 is a perfect proof, inf none at all."""
@@ -12,7 +15,7 @@ def relative_gap(objective: float, bound: float) -> float:
         return math.inf
     if bound == objective:
         return 0.0
-    return (bound - objective) / abs(bound) if bound else math.inf
+    return (bound - objective) / abs(bound) if bound else math.copysign(math.inf, bound - objective)
 
 
 def upper_sum(values: Iterable[float]) -> float:

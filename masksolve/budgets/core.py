@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ..rounding import upper_sum
+from ..rounding import HALF_ULP, upper_sum
 from ..types import BoolArray, Float64Array
 
 Integers = npt.NDArray[np.int64]
@@ -25,8 +25,6 @@ _MOST = 1 << 28
 
 _MOST_HELD = 1 << 26
 """Bytes in which it may write down its choices."""
-
-_ROUNDING = 2.0**-53 * (1 + 2.0**-20)
 
 
 class Core(NamedTuple):
@@ -53,7 +51,7 @@ def solve_core(
     reduced = bound - price * cost
     best = reduced.max(axis=1, keepdims=True)
     sizes = np.abs(bound).max(axis=1, keepdims=True) + price * cost[:, -1:]
-    alive = best - reduced <= slack * (1 + 1e-9) + 16 * _ROUNDING * sizes
+    alive = best - reduced <= slack * (1 + 1e-9) + 16 * HALF_ULP * sizes
     lowest = np.where(alive, cost, np.iinfo(np.int64).max).min(axis=1, keepdims=True)
     extra = np.where(alive, cost - lowest, 0)
     common = int(np.gcd.reduce(extra, axis=None)) or 1
@@ -67,7 +65,7 @@ def solve_core(
     fixed = np.delete(np.arange(len(level)), core)
     _, most = _programme(small, bound[core], open_, room)
     terms = [most, *bound[fixed, level[fixed]].tolist()]
-    rounding = (len(core) + 2) * _ROUNDING * float(np.abs(bound[core]).max(axis=1, initial=0.0).sum())
+    rounding = (len(core) + 2) * HALF_ULP * float(np.abs(bound[core]).max(axis=1, initial=0.0).sum())
     return Core(level, upper_sum([*terms, rounding]))
 
 

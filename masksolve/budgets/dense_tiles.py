@@ -16,7 +16,7 @@ from ..frameworks import framework_of, to_numpy
 from ..large_tiles import LargeTiles
 from ..pattern import Pattern
 from ..result import MaskResult
-from ..rounding import relative_gap
+from ..rounding import HALF_ULP, relative_gap
 from ..solve import solve
 from ..tiling import tiling_of
 from ..types import BackendName, BackendOptions, BoolArray, Float64Array, Score
@@ -24,9 +24,6 @@ from .allocation import with_n
 from .core import Integers
 from .knapsack import Levels, choose
 from .parts import Form, kept_entries, taken
-
-_SUMMED = 2.0**-53 * (1 + 2.0**-20)
-"""Relative error of one addition in float64, and a little for products of such errors."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -248,7 +245,7 @@ def _entries(large: LargeTiles) -> Integers:
 def _upper(large: LargeTiles, bound: Float64Array) -> Float64Array:
     """Sum bounds, with what rounding can have lost on top."""
     terms = np.prod(large.shape)
-    upper: Float64Array = large.sums(bound) + _SUMMED * terms * large.sums(np.abs(bound))
+    upper: Float64Array = large.sums(bound) + HALF_ULP * terms * large.sums(np.abs(bound))
     return upper
 
 

@@ -21,10 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..layout import Chunk
+from ..rounding import HALF_ULP
 from ..types import Bounds, Prices
-
-_HALF_ULP = 2.0**-53 * (1 + 2.0**-20)
-"""Relative error of one float64 operation, and a little for products of such errors."""
 
 
 class Proofs(NamedTuple):
@@ -105,9 +103,9 @@ def prove(xp: Any, chunk: Chunk, mask: Any, prices: Prices) -> Proofs:
     # An entry of a violation is off by half a unit of itself and of the prices beside it; a score that is far
     # below them adds nothing. Prices too large for their tile's scores prove nothing, so this counts.
     beside = height * xp.sum(xp.abs(columns), axis=1) + width * xp.sum(xp.abs(rows), axis=1)
-    violation = violation + 4 * _HALF_ULP * beside
+    violation = violation + 4 * HALF_ULP * beside
     # A sum of k numbers is off by at most k - 1 half units of its magnitudes' sum.
-    allowance = _HALF_ULP * (height + width + 8) * (in_all + violation)
+    allowance = HALF_ULP * (height + width + 8) * (in_all + violation)
     bound = objective + violation + allowance
     infinite = xp.full_like(bound, xp.inf)
     return Proofs(

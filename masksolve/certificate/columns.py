@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from ..amounts import COLUMNS
+from ..rounding import HALF_ULP
 from ..types import BoolArray, Float64Array
 
 _EVERY = 16
-_HALF_ULP = 2.0**-53 * (1 + 2.0**-20)
 
 
 def uses_few_columns(mask: BoolArray) -> BoolArray:
@@ -65,7 +65,7 @@ def _first_two(values: Float64Array) -> tuple[Float64Array, Float64Array]:
 def _worth(first: Float64Array, second: Float64Array) -> Float64Array:
     """Sum over the rows, with what rounding can have lost on top."""
     sizes = np.abs(first).sum(axis=1) + np.abs(second).sum(axis=1)
-    worth: Float64Array = (first + second).sum(axis=1) + (first.shape[1] + 8) * _HALF_ULP * sizes
+    worth: Float64Array = (first + second).sum(axis=1) + (first.shape[1] + 8) * HALF_ULP * sizes
     return worth
 
 
@@ -78,7 +78,7 @@ def _by_gains(values: Float64Array, mask: BoolArray) -> Float64Array:
     first, second = _first_two(held)
     gains = np.maximum(values - second, 0.0).sum(axis=2)  # (c, tiles)
     sizes = (np.abs(values) + np.abs(second)).sum(axis=2)
-    gains += (values.shape[2] + 8) * _HALF_ULP * sizes
+    gains += (values.shape[2] + 8) * HALF_ULP * sizes
     gains[order.T, tiles] = 0.0
     total: Float64Array = _worth(first, second) + np.sort(gains, axis=0)[-COLUMNS:].sum(axis=0) * (
         1 + 2.0**-50

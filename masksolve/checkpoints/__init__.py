@@ -275,11 +275,7 @@ def verify(
         return verifying.Findings(
             proofs=verifying.check_certificate(Path(path), Path(certificate), before, progress)
         )
-    made = (
-        verifying.published_plan(Path(path))
-        if pattern is None and recipe is None
-        else plan(path, pattern, recipe=recipe, include=include, exclude=exclude, axes=axes)
-    )
+    made = _plan_of_pruned(path, pattern, recipe=recipe, include=include, exclude=exclude, axes=axes)
     if not exactly:
         made = verifying.at_most(made)
     return verifying.Findings(verifying.check_patterns(made, progress))
@@ -318,9 +314,18 @@ def pack(
     CheckpointError
         If something cannot be read or written, or a tensor does not follow its pattern.
     """
-    made = (
-        verifying.published_plan(Path(path))
-        if pattern is None and recipe is None
-        else plan(path, pattern, recipe=recipe, include=include, exclude=exclude, axes=axes)
-    )
+    made = _plan_of_pruned(path, pattern, recipe=recipe, include=include, exclude=exclude, axes=axes)
     return packing.write_packed(made, Path(target), encoding, align)
+
+
+def _plan_of_pruned(
+    path: str | Path,
+    pattern: Pattern | str | None,
+    *,
+    recipe: str | Path | Mapping[str, Any] | None,
+    **choice: Any,
+) -> Plan:
+    """Plan by the patterns that are given, or else by those that the folder's ``masksolve.json`` names."""
+    if pattern is None and recipe is None:
+        return verifying.published_plan(Path(path))
+    return plan(path, pattern, recipe=recipe, **choice)

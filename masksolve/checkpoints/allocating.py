@@ -12,7 +12,7 @@ from ..budgets.allocation import Allocation, allocated, choices_of, levels_of
 from ..budgets.knapsack import Levels
 from ..budgets.parts import Form
 from ..errors import CheckpointError, MaskSolveError
-from .entries import read, weights_of
+from .entries import in_order, read, weights_of
 from .plan import Plan, Step
 from .selection import Treatment
 from .work import matrices, parts
@@ -77,7 +77,7 @@ def _levels(
     for first, count, shape, order, pattern in parts(entry, treatment):
         assert pattern is not None
         bits = matrices(read(path, entry, first, count), entry, shape, order)
-        weights = weights_of(bits.byteswap() if entry.swapped else bits, entry.dtype)
+        weights = weights_of(in_order(bits, entry), entry.dtype)
         try:
             found.append(levels_of(weights, pattern, choices, how))
         except (ValueError, TypeError, MaskSolveError) as error:

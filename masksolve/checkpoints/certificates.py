@@ -24,13 +24,15 @@ import numpy.typing as npt
 from ..certificate import recompute, verify
 from ..errors import CheckpointError
 from ..pattern import Pattern
+from ..rounding import relative_gap
 from ..solve import solve
 from ..types import Prices
-from .entries import Entry, read, weights_of
+from .entries import Entry, in_order, read, weights_of
 from .formats import WeightFile, open_weights, safetensors_head
-from .journal import Workspace, unwritable
+from .journal import Workspace
+from .output import written_whole
 from .plan import Plan, stores_prices
-from .report import Report, relative_gap
+from .report import Report
 from .selection import Treatment
 from .work import ENTRIES, matrices, parts
 
@@ -79,19 +81,10 @@ def write_certificate(path: Path, plan: Plan, report: Report, space: Workspace) 
     head = safetensors_head(entries, {_KEY: json.dumps({"entries": ENTRIES, **report.manifest()})})
     # Named after the output, whose lock is held: a run that is killed here writes over it the next time.
     owner = hashlib.sha256(str(space.target).encode()).hexdigest()[:12]
-    temporary = path.with_name(f".masksolve-{owner}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(head)
-            for place, side in stored.values():
-                stream.write(_load(place, side).tobytes())
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(path, f".masksolve-{owner}.tmp") as stream:
+        stream.write(head)
+        for place, side in stored.values():
+            stream.write(_load(place, side).tobytes())
 
 
 def _load(path: Path, side: str) -> npt.NDArray[Any]:
@@ -225,7 +218,7 @@ def _prove(
         mask = new != 0
         if not np.array_equal(np.where(mask, old, 0), new):
             return replace(proof, wrong="kept weights are not the original ones")
-        weights = weights_of(old.byteswap() if entry.swapped else old, entry.dtype)
+        weights = weights_of(in_order(old, entry), entry.dtype)
         key = f"{proof.file}:{proof.name}:{number}"
         duals = certificate.duals(key) if treatment is not None and stores_prices(treatment) else None
         try:

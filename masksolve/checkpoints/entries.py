@@ -71,6 +71,11 @@ class Entry:
         return self.shape[::-1] if self.fortran else self.shape
 
 
+def in_order(bits: Bits, entry: Entry) -> Bits:
+    """Give stored bits in the processor's order of bytes; a copy if the file has the other one."""
+    return bits.byteswap() if entry.swapped else bits
+
+
 def weights_of(bits: Bits, dtype: str) -> npt.NDArray[Any]:
     """Numbers that stored bits stand for: a view of them, and a copy in float16 of float8.
 

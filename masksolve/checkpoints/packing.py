@@ -23,9 +23,9 @@ from ..errors import CheckpointError
 from ..packing import Compressed, Packed
 from ..packing import pack as compressed
 from ..packing.metadata import Encoding, metadata
-from .entries import Entry, read
+from .entries import Entry, in_order, read
 from .formats import safetensors_head
-from .journal import unwritable
+from .output import written_whole
 from .plan import Plan, Step
 from .selection import Treatment
 from .verifying import at_most
@@ -71,7 +71,7 @@ def _packed(plan: Plan, step: Step, treatment: Treatment) -> Packed:
     buffer = read(plan.checkpoint.weights[step.file].path, entry)
     whole = tuple(range(len(entry.shape)))
     bits = matrices(buffer, entry, entry.stored_shape, whole[::-1] if entry.fortran else whole)
-    bits = (bits.byteswap() if entry.swapped else bits).transpose(treatment.order)
+    bits = in_order(bits, entry).transpose(treatment.order)
     try:
         return compressed(bits, bits != 0, treatment.pattern)
     except ValueError as error:
@@ -88,14 +88,7 @@ def _put_metadata(
 
 def _write(target: Path, stored: Stored, description: dict[str, Any]) -> None:
     entries = {key: Entry(key, dtype, array.shape, 0, array.nbytes) for key, (dtype, array) in stored.items()}
-    temporary = target.with_name(f".{target.name}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(safetensors_head(list(entries.values()), {_KEY: json.dumps(description)}))
-            for _, array in stored.values():
-                stream.write(np.ascontiguousarray(array).tobytes())
-        temporary.replace(target)
-    except OSError as error:
-        raise unwritable(target, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written_whole(target) as stream:
+        stream.write(safetensors_head(list(entries.values()), {_KEY: json.dumps(description)}))
+        for _, array in stored.values():
+            stream.write(np.ascontiguousarray(array).tobytes())

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..rounding import relative_gap
 from .digests import together
 from .plan import Plan, Step
 from .work import Record
@@ -194,13 +195,6 @@ def share(tensors: Sequence[TensorReport]) -> float:
 def gap_of(tensors: Sequence[TensorReport]) -> float:
     """Relative gap of some tensors together."""
     return relative_gap(sum(tensor.objective for tensor in tensors), sum(tensor.bound for tensor in tensors))
-
-
-def relative_gap(objective: float, bound: float) -> float:
-    """``(bound - objective) / bound``, inf without a bound."""
-    if math.isinf(bound):
-        return math.inf
-    return (bound - objective) / bound if bound else 0.0
 
 
 def make_report(

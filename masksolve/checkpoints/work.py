@@ -23,7 +23,7 @@ from ..pattern import Pattern
 from ..result import MaskResult
 from ..solve import solve
 from .digests import digest
-from .entries import WIDTHS, Bits, Entry, magnitudes_of, read, weights_of, write
+from .entries import WIDTHS, Bits, Entry, in_order, magnitudes_of, read, weights_of, write
 from .selection import Treatment
 
 ENTRIES = 1 << 21
@@ -193,7 +193,7 @@ def _prune(piece: Piece, buffer: npt.NDArray[np.uint8], gate: AbstractContextMan
     """Set the dropped numbers in a buffer to zero."""
     assert piece.pattern is not None
     bits = matrices(buffer, piece.entry, piece.shape, piece.order)
-    stored = bits.byteswap() if piece.entry.swapped else bits
+    stored = in_order(bits, piece.entry)
     weights = weights_of(stored, piece.entry.dtype)
     wanted: dict[str, Any] = {"duals": piece.prices is not None, "tiles": False}
     try:

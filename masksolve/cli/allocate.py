@@ -9,7 +9,8 @@ import click
 from rich.console import Console
 
 from .. import checkpoints
-from .options import Failure, backend_options, choosing, failures
+from ..checkpoints.output import written_whole
+from .options import Failure, choosing, failures, solving
 from .tables import allocation_table, gap, percent
 
 
@@ -46,16 +47,7 @@ def _integers(_: click.Context, __: click.Parameter, text: str | None) -> tuple[
     metavar="N,N,...",
     help="Numbers to choose from, such as 2,4; by default 1 to m, where m is dense.",
 )
-@click.option("--backend", default="auto", show_default=True, help="See 'masksolve backends'.")
-@click.option(
-    "--option",
-    "options",
-    multiple=True,
-    callback=backend_options,
-    metavar="NAME=VALUE",
-    help="Option of the backend; may be repeated.",
-)
-@click.option("--workers", type=int, default=1, show_default=True, help="Threads; -1 for all processors.")
+@solving
 @choosing
 def allocate_command(*, source: Path, target: Path, **choice: Any) -> None:
     """Choose how many of every m weights each tensor keeps, so that all together keep most.
@@ -68,10 +60,8 @@ def allocate_command(*, source: Path, target: Path, **choice: Any) -> None:
         if choice["pattern"] is None:
             raise Failure("--pattern must be given, such as 4:8-T")
         found = checkpoints.allocate(source, **choice)
-        try:
-            target.write_text(checkpoints.recipe_text(found.recipe()), encoding="utf-8")
-        except OSError as error:
-            raise Failure(f"'{target}' cannot be written: {error.strerror or error}") from error
+        with written_whole(target) as stream:
+            stream.write(checkpoints.recipe_text(found.recipe()).encode())
     console.print(allocation_table(found))
     more = found.objective / found.uniform - 1 if found.uniform else 0.0
     for line in (

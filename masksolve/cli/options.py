@@ -64,6 +64,26 @@ def backend_options(_: click.Context, __: click.Parameter, texts: tuple[str, ...
     return options
 
 
+def solving(command: Command) -> Command:
+    """Add the options that say how tensors are solved."""
+    for option in (
+        click.option(
+            "--workers", type=int, default=1, show_default=True, help="Threads; -1 for all processors."
+        ),
+        click.option(
+            "--option",
+            "options",
+            multiple=True,
+            callback=backend_options,
+            metavar="NAME=VALUE",
+            help="Option of the backend, such as bound=true for greedy; may be repeated.",
+        ),
+        click.option("--backend", default="auto", show_default=True, help="See 'masksolve backends'."),
+    ):
+        command = option(command)
+    return command
+
+
 def selecting(command: Command) -> Command:
     """Add the options that ``prune`` and ``verify`` share."""
     return click.option(

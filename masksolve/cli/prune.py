@@ -17,7 +17,7 @@ from .. import checkpoints
 from ..checkpoints.cluster import dask_executor
 from ..checkpoints.page import write_page
 from ..checkpoints.run import carry_out
-from .options import Failure, backend_options, failures, selecting
+from .options import Failure, failures, selecting, solving
 from .progress import shown, size_of
 from .tables import left_alone_table, plan_table, prune_table, summary
 
@@ -71,16 +71,7 @@ def orderly() -> Iterator[None]:
     type=click.Path(path_type=Path),
     help="File or folder to write, of the same kind as IN; appears when it is complete.",
 )
-@click.option("--backend", default="auto", show_default=True, help="See 'masksolve backends'.")
-@click.option(
-    "--option",
-    "options",
-    multiple=True,
-    callback=backend_options,
-    metavar="NAME=VALUE",
-    help="Option of the backend, such as bound=true for greedy; may be repeated.",
-)
-@click.option("--workers", type=int, default=1, show_default=True, help="Threads; -1 for all processors.")
+@solving
 @click.option("--dask", metavar="ADDRESS", help="Let the workers of a Dask scheduler do the work.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen, and how long it would take.")
 @click.option("--force", is_flag=True, help="Allow OUT to be IN itself, or the output of other settings.")
