@@ -250,7 +250,7 @@ transposable, rows x columns, V:kept:group), optionally followed by 'pair', 'at_
     @property
     def tile_shape(self) -> tuple[int, int]:
         """Rows and columns of a whole tile; a group along any axis is a tile of one row."""
-        return (self.budgets[-2].m if self.transposable else self.vector or 1), self.m
+        return ((self.columns or self).m if self.transposable else self.vector or 1), self.m
 
     @property
     def lines(self) -> tuple[int, int]:

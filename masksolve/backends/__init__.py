@@ -176,7 +176,7 @@ def configure(kind: type[Backend], options: Mapping[str, Any], pattern: Pattern,
             )
     backend = kind(**options)
     refusal = backend.refuses(pattern, forced=forced)
-    if pattern.vector is not None and kind.name != "columns":
+    if pattern.vector is not None and not kind.chooses_columns:
         refusal = f"does not choose columns, got '{pattern}'; use backend='columns'"
     if refusal is not None:
         raise BackendRefusedError(f"backend '{kind.name}' {refusal}")

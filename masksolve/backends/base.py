@@ -81,6 +81,8 @@ class Backend(abc.ABC):
     in_namespace : bool
         Whether it takes chunks of any namespace of the array-API standard, so that arrays on an accelerator
         can stay there; otherwise they are copied to the host, and the mask back.
+    chooses_columns : bool
+        Whether it solves patterns V:N:M, whose tiles are not described by bounds of rows and columns alone.
     """
 
     name: ClassVar[str]
@@ -93,6 +95,7 @@ class Backend(abc.ABC):
     device_entries: ClassVar[int] = 1 << 24
     checks_scores: ClassVar[bool] = False
     in_namespace: ClassVar[bool] = False
+    chooses_columns: ClassVar[bool] = False
 
     @classmethod
     def unavailable(cls) -> str | None:

@@ -47,6 +47,7 @@ class Columns(Backend):
     guarantee: ClassVar[str] = "optimal for m <= 16, and beyond unless `most` ends it; always with a bound"
     runs: ClassVar[str] = "V:N:M, exact or at_most; no keep= or drop="
     chunk_entries: ClassVar[int] = 1 << 18
+    chooses_columns: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "most", checks.integer("most", self.most, least=0))

@@ -200,7 +200,7 @@ class DeviceLayout:
 
     @property
     def prices(self) -> Prices | None:
-        """Dual prices, (tiles, m) each, or None if they are not kept."""
+        """Dual prices, (tiles, r) and (tiles, c), or None if they are not kept."""
         if not self._keeps_prices:
             return None
         assert self._problem.framework is not None

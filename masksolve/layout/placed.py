@@ -149,7 +149,7 @@ class PlacedLayout(DeviceLayout):
 
     @property
     def prices(self) -> Prices | None:
-        """Dual prices, (tiles, m) each, or None if they are not kept."""
+        """Dual prices, (tiles, r) and (tiles, c), or None if they are not kept."""
         return self._placed.prices
 
     def _joined_sums(self, which: int) -> torch.Tensor | None:

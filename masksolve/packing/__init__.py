@@ -182,12 +182,11 @@ def pack(weights: npt.ArrayLike, mask: npt.ArrayLike, pattern: Pattern | str) ->
         inside, held = (gather(each[body], used, *pattern.tile_shape) for each in (values, keeps))
         rows = _compress(inside, held, Budget(pattern.n, COLUMNS), False)
         return Packed(rows, None, tails, pattern, array.shape, used)
-    *column_budgets, row_budget = pattern.budgets.values()
-    rows = _compress(values[body], keeps[body], row_budget, pattern.pair)
+    rows = _compress(values[body], keeps[body], Budget(pattern.n, pattern.m), pattern.pair)
     columns = None
-    for budget in column_budgets:
+    if pattern.transposable:
         across = values[body].swapaxes(-2, -1), keeps[body].swapaxes(-2, -1)
-        columns = _compress(*across, budget, pattern.pair)
+        columns = _compress(*across, pattern.budgets[-2], pattern.pair)
     return Packed(rows, columns, tails, pattern, array.shape)
 
 
