@@ -8,6 +8,7 @@
 
 #include "arrays/staging.hpp"
 #include "certificate/ledger.hpp"
+#include "certificate/lines.hpp"
 #include "certificate/tile_proof.hpp"
 #include "vectors/widen.hpp"
 
@@ -100,17 +101,6 @@ private:
                 right &= prices[g] >= 0 && (held[g] == job_.row_most || prices[g] == 0);
         verdicts.feasible &= feasible;
         return right;
-    }
-
-    // Whether a price has a minus sign.
-    static bool has_sign(const T* prices, int count) {
-        I signs = 0;
-        for (int g = 0; g < count; ++g) {
-            I bits;
-            std::memcpy(&bits, &prices[g], sizeof bits);
-            signs |= bits;
-        }
-        return signs < 0;
     }
 
     // Groups as long as a word: whether each has n bytes of 1 and the others 0.

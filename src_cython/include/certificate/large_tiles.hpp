@@ -6,6 +6,7 @@
 
 #include "arrays/staging.hpp"
 #include "certificate/ledger.hpp"
+#include "certificate/lines.hpp"
 #include "certificate/tile_proof.hpp"
 #include "vectors/choice.hpp"
 
@@ -182,39 +183,8 @@ private:
         lines_[t] = 0;
         if ((seen & ~ones) != 0) return false;
         if (job_.row_least == job_.row_most) return differs == 0;
-        if (differs == 0 && !has_sign(u) && !has_sign(v)) return true;
-        return lines_of(tile, t, u, v);
-    }
-
-    // Whether one of a tile's prices has a minus sign.
-    static bool has_sign(const T* prices) {
-        Integer<T> signs = 0;
-        for (int k = 0; k < P; ++k) {
-            Integer<T> bits;
-            std::memcpy(&bits, &prices[k], sizeof bits);
-            signs |= bits;
-        }
-        return signs < 0;
-    }
-
-    // The same for lines that may keep fewer, one by one.
-    __attribute__((noinline)) bool lines_of(const Rows& tile, int t, const T* u, const T* v) {
-        int in_column[P] = {};
-        for (int i = 0; i < height_; ++i) {
-            const char* mask = tile.mask + i * tile.mask_down;
-            int in_row = 0;
-            for (int j = 0; j < width_; ++j) {
-                in_row += mask[j];
-                in_column[j] += mask[j];
-            }
-            if (in_row > job_.row_most) return false;
-            lines_[t] += line_violation(static_cast<double>(u[i]), in_row, job_.row_bounds());
-        }
-        for (int j = 0; j < width_; ++j) {
-            if (in_column[j] > job_.column_most) return false;
-            lines_[t] += line_violation(static_cast<double>(v[j]), in_column[j], job_.column_bounds());
-        }
-        return true;
+        if (differs == 0 && !has_sign(u, P) && !has_sign(v, P)) return true;
+        return add_violations_of_lines(job_, tile.mask, tile.mask_down, height_, width_, u, v, lines_[t]);
     }
 
     // The batch's verdicts, a tile in each lane. Beyond the last tile they say nothing.

@@ -7,6 +7,7 @@
 
 #include "arrays/staging.hpp"
 #include "certificate/ledger.hpp"
+#include "certificate/lines.hpp"
 #include "certificate/tile_proof.hpp"
 #include "vectors/choice.hpp"
 
@@ -155,7 +156,9 @@ private:
         for (int t = 0; t < count; ++t) {
             if (differs[t] == 0 && !signs) continue;
             double lines = 0;
-            if (!lines_of(window, t, u + t * m, v + t * m, lines)) return false;
+            if (!add_violations_of_lines(job_, window.mask_row(t, 0), window.mask_down, m, m, u + t * m,
+                                         v + t * m, lines))
+                return false;
             sum += lines;
             largest_of_tile = std::max(largest_of_tile, lines);
         }
@@ -201,37 +204,6 @@ private:
         for (int t = 0; t < count; ++t) seen |= words[t];
         return seen == 0;
     }
-    // Whether a price has a minus sign.
-    static bool has_sign(const T* prices, int count) {
-        Integer<T> signs = 0;
-        for (int k = 0; k < count; ++k) {
-            Integer<T> bits;
-            std::memcpy(&bits, &prices[k], sizeof bits);
-            signs |= bits;
-        }
-        return signs < 0;
-    }
-
-    // What the lines of a tile that may keep fewer contribute; false if one keeps too many.
-    bool lines_of(const Window<T>& window, int tile, const T* u, const T* v, double& sum) const {
-        int in_column[m] = {};
-        for (int i = 0; i < m; ++i) {
-            const char* mask = window.mask_row(tile, i);
-            int in_row = 0;
-            for (int j = 0; j < m; ++j) {
-                in_row += mask[j];
-                in_column[j] += mask[j];
-            }
-            if (in_row > job_.row_most) return false;
-            sum += line_violation(static_cast<double>(u[i]), in_row, job_.row_bounds());
-        }
-        for (int j = 0; j < m; ++j) {
-            if (in_column[j] > job_.column_most) return false;
-            sum += line_violation(static_cast<double>(v[j]), in_column[j], job_.column_bounds());
-        }
-        return true;
-    }
-
     static double total(const Wide& x) {
         double lane[lanes];
         x.store(lane);
