@@ -227,6 +227,8 @@ class MaskProblem:
 
     def tail_sums(self) -> list[float]:
         """Sum of what each tail is worth that ``remainder="dense"`` keeps whole."""
+        if self.pattern.remainder != "dense":
+            return []
         with nullcontext() if self.framework is None else self.framework.double_precision():
             tails = self.tiling.tails(self.tiling.grouped(self.xp, self.scores))
             return [float(self.xp.sum(self.worth(tail))) for tail in tails]

@@ -1,7 +1,8 @@
-# cython: language_level=3, boundscheck=False, wraparound=False
+# cython: language_level=3
 """Columns of V:N:M tiles: a thin door between NumPy arrays and kernels/columns.hpp."""
 
 from libc.stdint cimport uint8_t
+from strided cimport packed
 
 import numpy as np
 
@@ -21,8 +22,16 @@ cdef extern from "kernels/columns.hpp" namespace "masksolve" nogil:
     void c_choose_columns "masksolve::choose_columns"(ColumnTiles&) except +
 
 
-def choose_columns(const double[:, :, ::1] scores, bint exact, long most):
+def choose_columns(scores, bint exact, long most):
     """Choose four columns of each tile, and two entries of them in each row.
+
+    Parameters
+    ----------
+    scores : ndarray of float64, shape (tiles, rows, columns), C-contiguous
+    exact : bool
+        Two entries in each row, or at most two.
+    most : int
+        Sets of four columns that may be evaluated in a tile of more than 16 columns.
 
     Returns
     -------
@@ -31,19 +40,18 @@ def choose_columns(const double[:, :, ::1] scores, bint exact, long most):
     evaluated : int
         Sets of four columns, in all tiles.
     """
-    cdef Py_ssize_t tiles = scores.shape[0]
-    mask = np.zeros((scores.shape[0], scores.shape[1], scores.shape[2]), np.uint8)
+    tiles, rows, columns = scores.shape
+    mask = np.zeros(scores.shape, np.bool_)
     objective, bound = np.zeros(tiles), np.zeros(tiles)
-    cdef uint8_t[:, :, ::1] masks = mask
-    cdef double[::1] objectives = objective
-    cdef double[::1] bounds = bound
     cdef ColumnTiles job
     job.evaluated = 0
     if mask.size:
-        job.scores, job.tiles = &scores[0, 0, 0], tiles
-        job.rows, job.columns = <int>scores.shape[1], <int>scores.shape[2]
+        job.scores = <const double*>packed("scores", scores, "float64", scores.shape)
+        job.tiles, job.rows, job.columns = tiles, rows, columns
         job.exact, job.most = exact, most
-        job.mask, job.objective, job.bound = &masks[0, 0, 0], &objectives[0], &bounds[0]
+        job.mask = <uint8_t*>packed("mask", mask, "bool", mask.shape)
+        job.objective = <double*>packed("objective", objective, "float64", (tiles,))
+        job.bound = <double*>packed("bound", bound, "float64", (tiles,))
         with nogil:
             c_choose_columns(job)
-    return mask.view(np.bool_), objective, bound, job.evaluated
+    return mask, objective, bound, job.evaluated

@@ -1,7 +1,7 @@
 # cython: language_level=3
 """NumPy arrays as the C++ core sees them: an address and strides, whatever the dtype."""
 
-from cpython.buffer cimport Py_buffer, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport Py_buffer, PyBUF_C_CONTIGUOUS, PyBUF_STRIDES, PyBuffer_Release, PyObject_GetBuffer
 
 
 cdef extern from "arrays/strided.hpp" namespace "masksolve" nogil:
@@ -39,3 +39,13 @@ cdef inline Dtype dtype_code(object array) except *:
     return <Dtype><int>(
         "b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "V2", "f4", "f8"
     ).index(f"{dtype.kind}{dtype.itemsize}")
+
+
+cdef inline void* packed(str name, object array, str dtype, tuple shape) except? NULL:
+    """Address of a C-contiguous array of this dtype and shape, which the caller must keep alive."""
+    cdef Py_buffer buffer
+    if array.dtype != dtype or array.shape != shape:
+        raise ValueError(f"{name} must hold {dtype} of shape {shape}, got {array.dtype} of shape {array.shape}")
+    PyObject_GetBuffer(array, &buffer, PyBUF_C_CONTIGUOUS)
+    PyBuffer_Release(&buffer)
+    return buffer.buf

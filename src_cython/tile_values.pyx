@@ -1,7 +1,8 @@
-# cython: language_level=3, boundscheck=False, wraparound=False
+# cython: language_level=3
 """Values of tiles with one channel exchanged: a thin door between NumPy arrays and tile_values.hpp."""
 
 from libc.stdint cimport int32_t, uint8_t
+from strided cimport packed
 
 
 cdef extern from "tile_values.hpp" namespace "masksolve" nogil:
@@ -13,49 +14,61 @@ cdef extern from "tile_values.hpp" namespace "masksolve" nogil:
         const float*, Py_ssize_t, int, int, const uint8_t*, int, const int32_t*, int, const int32_t*, float*) except +
 
 
-def max_plus(const float[:, :, ::1] held, const float[:, :, ::1] freed, float[:, ::1] sums):
-    """Add to ``sums[g, c]`` the sum over b of the maximum over k of ``held[b, g, k] + freed[b, k, c]``."""
-    cdef Py_ssize_t tiles = held.shape[0], groups = held.shape[1], entries = held.shape[2]
-    cdef Py_ssize_t channels = freed.shape[2]
-    if freed.shape[0] != tiles or freed.shape[1] != entries:
-        raise ValueError("held and freed must have the same tiles and entries")
-    if sums.shape[0] != groups or sums.shape[1] != channels:
-        raise ValueError("sums must have shape (groups, channels)")
+def max_plus(held, freed, sums):
+    """Add to ``sums[g, c]`` the sum over b of the maximum over k of ``held[b, g, k] + freed[b, k, c]``.
+
+    All are float32 and C-contiguous.
+    """
+    cdef Py_ssize_t tiles, groups, entries, channels
+    tiles, groups, entries = held.shape
+    channels = freed.shape[2]
+    cdef const float* a = <const float*>packed("held", held, "float32", (tiles, groups, entries))
+    cdef const float* b = <const float*>packed("freed", freed, "float32", (tiles, entries, channels))
+    cdef float* to = <float*>packed("sums", sums, "float32", (groups, channels))
     if tiles and groups and entries and channels:
         with nogil:
-            c_max_plus(&held[0, 0, 0], &freed[0, 0, 0], &sums[0, 0], tiles, groups, entries, channels)
+            c_max_plus(a, b, to, tiles, groups, entries, channels)
 
 
-def held_table(const float[:, :, ::1] weights, int n, const uint8_t[::1] sets, const int32_t[::1] walk,
-               const int32_t[::1] nearest, float[:, ::1] values):
-    """Value of the held channels of every tile, for every set of entries that its free channel keeps."""
+def held_table(weights, int n, sets, walk, nearest, values):
+    """Value of the held channels of every tile, for every set of entries that its free channel keeps.
+
+    ``weights`` (tiles, m - 1, m) and ``values`` (tiles, sets) are float32, ``sets`` uint8, ``walk`` and
+    ``nearest`` int32, all of them C-contiguous.
+    """
     cdef Py_ssize_t tiles = weights.shape[0], k
-    cdef int m = <int>weights.shape[2], count = <int>sets.shape[0], steps = <int>walk.shape[0]
-    if not 1 <= n <= m <= 8 or weights.shape[1] != m - 1:
-        raise ValueError("weights must have shape (tiles, m - 1, m) with n <= m <= 8")
-    if nearest.shape[0] != count or values.shape[0] != tiles or values.shape[1] != count:
-        raise ValueError("values must have shape (tiles, sets), and nearest one entry for each set")
+    cdef int m = weights.shape[2], count = len(sets), steps = len(walk)
+    if not 1 <= n <= m <= 8:
+        raise ValueError(f"weights must have shape (tiles, m - 1, m) with n <= m <= 8, got {weights.shape}")
+    cdef const float* scores = <const float*>packed("weights", weights, "float32", (tiles, m - 1, m))
+    cdef const uint8_t* set_bits = <const uint8_t*>packed("sets", sets, "uint8", (count,))
+    cdef const int32_t* path = <const int32_t*>packed("walk", walk, "int32", (steps,))
+    cdef const int32_t* step_of = <const int32_t*>packed("nearest", nearest, "int32", (count,))
+    cdef float* to = <float*>packed("values", values, "float32", (tiles, count))
     for k in range(steps):
-        if not 0 <= walk[k] < count:
-            raise ValueError(f"walk must hold numbers of sets from 0 to {count - 1}, got {walk[k]}")
+        if not 0 <= path[k] < count:
+            raise ValueError(f"walk must hold numbers of sets from 0 to {count - 1}, got {path[k]}")
     for k in range(count):
-        if not 0 <= nearest[k] < steps:
-            raise ValueError(f"nearest must hold numbers of steps from 0 to {steps - 1}, got {nearest[k]}")
+        if not 0 <= step_of[k] < steps:
+            raise ValueError(f"nearest must hold numbers of steps from 0 to {steps - 1}, got {step_of[k]}")
     if tiles and count and steps and m > 1:
         with nogil:
-            c_held_table(&weights[0, 0, 0], tiles, n, m, &sets[0], count, &walk[0], steps, &nearest[0],
-                         &values[0, 0])
+            c_held_table(scores, tiles, n, m, set_bits, count, path, steps, step_of, to)
 
 
-def listed_table(const float[:, :, ::1] weights, const uint8_t[::1] sets, const int32_t[:, ::1] masks,
-                 float[:, ::1] values):
-    """The same by a list of masks: the set of the free channel, then those of the held ones, in each row."""
-    cdef Py_ssize_t tiles = weights.shape[0], listed = masks.shape[0]
-    cdef int m = <int>weights.shape[2], count = <int>sets.shape[0]
-    if not 1 <= m <= 8 or weights.shape[1] != m - 1 or masks.shape[1] != m:
-        raise ValueError("weights must have shape (tiles, m - 1, m) and masks (listed, m), with m <= 8")
-    if values.shape[0] != tiles or values.shape[1] != count:
-        raise ValueError("values must have shape (tiles, sets)")
+def listed_table(weights, sets, masks, values):
+    """The same by a list of masks: the set of the free channel, then those of the held ones, in each row.
+
+    ``masks`` (listed, m) is int32 and C-contiguous.
+    """
+    cdef Py_ssize_t tiles = weights.shape[0], listed = len(masks)
+    cdef int m = weights.shape[2], count = len(sets)
+    if not 1 <= m <= 8:
+        raise ValueError(f"weights must have shape (tiles, m - 1, m) with m <= 8, got {weights.shape}")
+    cdef const float* scores = <const float*>packed("weights", weights, "float32", (tiles, m - 1, m))
+    cdef const uint8_t* set_bits = <const uint8_t*>packed("sets", sets, "uint8", (count,))
+    cdef const int32_t* rows = <const int32_t*>packed("masks", masks, "int32", (listed, m))
+    cdef float* to = <float*>packed("values", values, "float32", (tiles, count))
     if tiles and count and listed and m > 1:
         with nogil:
-            c_listed_table(&weights[0, 0, 0], tiles, m, &sets[0], count, &masks[0, 0], listed, &values[0, 0])
+            c_listed_table(scores, tiles, m, set_bits, count, rows, listed, to)

@@ -24,7 +24,7 @@ Scalar = TypeVar("Scalar", bound=np.generic)
 Index = Any  # of tiles in a block's grid
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class HostBlock:
     """Equal tiles of arrays on the host; see `masksolve.layout.Block`.
 
@@ -301,7 +301,7 @@ def _cut(array: npt.NDArray[Scalar], region: Region, axes: tuple[int, ...] | Non
     down, across = region.down, region.across
     part = array[..., down.entries, across.entries]
     shape = (*array.shape[:-2], down.runs, down.length, across.runs, across.length)
-    tiles = np.reshape(part, shape, copy=False).swapaxes(-3, -2)
+    tiles = part.reshape(shape, copy=False).swapaxes(-3, -2)
     return tiles if axes is None else tiles.transpose(*axes, -2, -1)
 
 

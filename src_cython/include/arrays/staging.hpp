@@ -36,14 +36,23 @@ struct Axes {
     std::ptrdiff_t stride[3];  // in bytes
 };
 
+// The axes from the largest stride to the smallest; those of equal strides stay in their order.
+inline void order_by_stride(const Axes& axes, int* order) {
+    for (int k = 0; k < 3; ++k) {
+        int at = k;
+        for (; at > 0 && std::abs(axes.stride[order[at - 1]]) < std::abs(axes.stride[k]); --at)
+            order[at] = order[at - 1];
+        order[at] = k;
+    }
+}
+
 template <typename Entry, bool gather>
 void move_entries(const Axes& axes, char* strided, Entry* packed) {
     const std::ptrdiff_t pitch[3] = {static_cast<std::ptrdiff_t>(axes.length[1]) * axes.length[2],
                                      axes.length[2], 1};
     // The caller's memory is walked through with its smallest stride in the innermost loop.
-    int order[3] = {0, 1, 2};
-    std::stable_sort(order, order + 3,
-                     [&](int a, int b) { return std::abs(axes.stride[a]) > std::abs(axes.stride[b]); });
+    int order[3];
+    order_by_stride(axes, order);
     const int a = order[0], b = order[1], c = order[2];
     for (int x = 0; x < axes.length[a]; ++x)
         for (int y = 0; y < axes.length[b]; ++y) {

@@ -204,20 +204,29 @@ private:
     }
 
     template <int Width, bool Signed, bool square>
-    inline __attribute__((always_inline)) void add_run(const T* scores, const T* prices, const char* mask,
-                                                       int count, Sums& sums) const {
+    __attribute__((noinline)) void add_run(const T* scores, const T* prices, const char* mask, int count,
+                                           Sums& sums) const {
+        Sums here = sums;  // in registers
         int k = 0;
         for (; k + lanes <= count; k += lanes)
-            add<Signed, square>(scores + k, prices_of<Width>(prices, k), mask + k, sums);
-        if (k < count) {
-            T last_scores[lanes] = {}, last_prices[lanes] = {};
-            char last_mask[lanes] = {};
-            std::memcpy(last_scores, scores + k, (count - k) * sizeof(T));
-            std::memcpy(last_mask, mask + k, count - k);
-            for (int l = 0; k + l < count; ++l)
-                last_prices[l] = Width ? prices[(k + l) / (Width ? Width : 1)] : spread_[k + l];
-            add<Signed, square>(last_scores, Row::load(last_prices), last_mask, sums);
-        }
+            add<Signed, square>(scores + k, prices_of<Width>(prices, k), mask + k, here);
+        sums = here;
+        if (k == count) return;
+        T last_prices[lanes] = {};
+        for (int l = 0; k + l < count; ++l)
+            last_prices[l] = Width ? prices[(k + l) / (Width ? Width : 1)] : spread_[k + l];
+        add_last<Signed, square>(scores + k, last_prices, mask + k, count - k, sums);
+    }
+
+    // Fewer entries than there are lanes.
+    template <bool Signed, bool square>
+    static __attribute__((noinline)) void add_last(const T* scores, const T* prices, const char* mask,
+                                                   int count, Sums& sums) {
+        T last_scores[lanes] = {};
+        char last_mask[lanes] = {};
+        std::memcpy(last_scores, scores, count * sizeof(T));
+        std::memcpy(last_mask, mask, count);
+        add<Signed, square>(last_scores, Row::load(prices), last_mask, sums);
     }
 
     template <bool Signed, bool square>

@@ -13,9 +13,9 @@
 namespace masksolve {
 namespace MASKSOLVE_ISA {
 
-// Reads the mask bytes as they were written and the prices as they are handed out. `R`, `P`: rows and
-// columns, rounded up; no more rows than columns.
-template <typename T, int R, int P>
+// Reads the mask bytes as they were written and the prices as they are handed out. `P`: columns, rounded up;
+// no fewer than rows.
+template <typename T, int P>
 class LargeTileCertifier {
 public:
     explicit LargeTileCertifier(const Job& job)
@@ -25,12 +25,14 @@ public:
           rounding_(job.height, job.width),
           square_(Staging<T>::squares_later(job)) {}
 
-    // The first `count` tiles of the window. Prices: P a tile, zeros beyond its sides.
+    // The first `count` tiles of the window. Prices: P a tile, zeros beyond its sides. `R`: rows, rounded up,
+    // for which a loop is unrolled.
+    template <int R>
     void certify(const Window<T>& window, int count, const T* u, const T* v, Verdicts& verdicts) {
         for (int first = 0; first < count; first += batch) {
             const int here = std::min(batch, count - first);
-            if (!signed_ && !read_batch(window, first, here, u, v, verdicts)) signed_ = true;
-            if (signed_) read_batch(window, first, here, u, v, verdicts);
+            if (!signed_ && !read_batch<R>(window, first, here, u, v, verdicts)) signed_ = true;
+            if (signed_) read_batch<R>(window, first, here, u, v, verdicts);
             add_up(first, verdicts);
         }
     }
@@ -62,6 +64,7 @@ private:
     };
 
     // False, and no answer, if a kept score is negative and signed_ is false.
+    template <int R>
     __attribute__((noinline)) bool read_batch(const Window<T>& window, int first, int count, const T* u,
                                               const T* v, Verdicts& verdicts) {
         bool answered = true;
@@ -71,20 +74,22 @@ private:
             Rows tile_rows{reinterpret_cast<const char*>(window.row(tile, 0)), window.mask_row(tile, 0),
                            window.down, window.mask_down};
             if (height_ == R && width_ == P && !square_) {
-                if (signed_) read_tile<true, true, false>(tile_rows, t, rows, columns);
-                else answered &= read_tile<true, false, false>(tile_rows, t, rows, columns);
+                if (signed_) read_tile<R, true, false>(tile_rows, t, rows, columns);
+                else answered &= read_tile<R, false, false>(tile_rows, t, rows, columns);
             } else {
-                if (width_ < P) fill_up(tile_rows);
-                if constexpr (sizeof(T) == sizeof(float)) {
-                    if (square_) read_tile<false, true, true>(tile_rows, t, rows, columns);
-                    else read_tile<false, true, false>(tile_rows, t, rows, columns);
-                } else {
-                    read_tile<false, true, false>(tile_rows, t, rows, columns);
-                }
+                read_any_tile(tile_rows, t, rows, columns);
             }
             verdicts.feasible &= count_lines(tile_rows, t, rows, columns);
         }
         return answered;
+    }
+
+    // A tile of any shape and sign.
+    __attribute__((noinline)) void read_any_tile(Rows& tile, int t, const T* u, const T* v) {
+        if (width_ < P) fill_up(tile);
+        if constexpr (sizeof(T) == sizeof(float))
+            if (square_) return void(read_tile<0, true, true>(tile, t, u, v));
+        read_tile<0, true, false>(tile, t, u, v);
     }
 
     // Copies of the rows, up to a whole number of lanes.
@@ -99,9 +104,9 @@ private:
                 sizeof padded_mask_[0]};
     }
 
-    // Entries of a tile. `Whole`: it fills R by P. Returns false if a kept score is negative and Signed is
-    // not.
-    template <bool Whole, bool Signed, bool square>
+    // Entries of a tile. `R`: its height, and its width is P; or 0. Returns false if a kept score is negative
+    // and Signed is not.
+    template <int R, bool Signed, bool square>
     inline __attribute__((always_inline)) bool read_tile(const Rows& tile, int t, const T* u, const T* v) {
         const Wide zero = Wide::all(0.0), infinite = Wide::all(std::numeric_limits<double>::infinity());
         const Bits zero_bits = Bits::all(std::int64_t{0});
@@ -114,14 +119,15 @@ private:
             price.store(row_price + at);
             violation = violation + bits_and_not(price, sign) * Wide::all(rounding_.rows);
         }
+#pragma GCC unroll 1
         for (int at = 0; at < P; at += lanes) {
             Wide price = Wide::convert(v + at);
             violation = violation + bits_and_not(price, sign) * Wide::all(rounding_.columns);
-            if (!Whole && at + lanes > width_) price = costly_beyond_the_tile(price, at);
+            if (R == 0 && at + lanes > width_) price = costly_beyond_the_tile(price, at);
             Wide column = zero, size = zero;
             const char* scores = tile.scores + at * sizeof(T);
             const char* mask = tile.mask + at;
-            const int height = Whole ? R : height_;
+            const int height = R ? R : height_;
 #pragma GCC unroll 8
             for (int i = 0; i < height; ++i, scores += tile.down, mask += tile.mask_down) {
                 Wide score = Wide::convert(reinterpret_cast<const T*>(scores));

@@ -32,10 +32,10 @@ public:
             }
         }
         // Most arrays have no negative scores, or many. Sums of magnitudes are the same numbers either way.
-        if (signed_ || !run<false, false>(window, tile, count, u, v, verdicts)) {
-            signed_ = true;
-            run<true, false>(window, tile, count, u, v, verdicts);
-        }
+        if constexpr (M == 4)
+            if (!signed_ && run<false, false>(window, tile, count, u, v, verdicts)) return;
+        signed_ = true;
+        run<true, false>(window, tile, count, u, v, verdicts);
     }
 
 private:

@@ -8,35 +8,27 @@
 namespace masksolve {
 namespace MASKSOLVE_ISA {
 
-template <typename T, int P, int Width>
-class GroupRun final : public SegmentSolver<T> {
+// What becomes of a segment's prices, whatever kernel found them.
+template <typename T>
+class GroupPrices {
 public:
-    GroupRun(const Job& job, Outcome&)
-        : job_(job),
-          squared_(Staging<T>::squares_later(job)),
-          kernel_(job.row_bounds(), job.width, job.groups_in_columns, squared_),
-          certifier_(job) {}
+    explicit GroupPrices(const Job& job)
+        : job_(job), squared_(Staging<T>::squares_later(job)), certifier_(job) {}
 
-    void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window,
-               Verdicts& verdicts) override {
-        alignas(64) T prices[most_segment_tiles];
-        for (int g = 0; g < count; g += Kernel::L) {
-            const int here = std::min(Kernel::L, count - g);
-            fetch_ahead(job_, strip, k + g, here);
-            kernel_.solve(window, g, here, prices + g);
-        }
+    // Hands them out and certifies the `count` groups of the window; `Width`: the groups' length as a
+    // constant, or 0.
+    template <int Width>
+    __attribute__((noinline)) void finish(const Strip& strip, std::ptrdiff_t k, int count,
+                                          const Window<T>& window, T* prices, Verdicts& verdicts) {
         if (squared_)
             for (int g = 0; g < count; ++g) prices[g] = square_below(prices[g]);
-        if (job_.rows.data != nullptr) write_prices(strip, k, count, prices);
+        if (job_.rows.data != nullptr) write(strip, k, count, prices);
         certifier_.template certify<Width>(window, count, prices, verdicts);
     }
 
 private:
-    using Kernel = GroupKernel<T, P, Width>;
-
     const Job& job_;
     bool squared_;
-    Kernel kernel_;
     GroupCertifier<T> certifier_;
 
     // The largest T that is not above the price's square: kept scores are not below it, and dropped ones are
@@ -51,11 +43,38 @@ private:
         return nearest;
     }
 
-    void write_prices(const Strip& strip, std::ptrdiff_t k, int count, const T* prices) const {
+    void write(const Strip& strip, std::ptrdiff_t k, int count, const T* prices) const {
         if (strip.rows.step == sizeof(T)) std::memcpy(strip.rows[k], prices, count * sizeof(T));
         else
             for (int g = 0; g < count; ++g) *reinterpret_cast<T*>(strip.rows[k + g]) = prices[g];
     }
+};
+
+template <typename T, int P, int Width>
+class GroupRun final : public SegmentSolver<T> {
+public:
+    GroupRun(const Job& job, Outcome&)
+        : job_(job),
+          kernel_(job.row_bounds(), job.width, job.groups_in_columns, Staging<T>::squares_later(job)),
+          prices_(job) {}
+
+    void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window,
+               Verdicts& verdicts) override {
+        alignas(64) T prices[most_segment_tiles];
+        for (int g = 0; g < count; g += Kernel::L) {
+            const int here = std::min(Kernel::L, count - g);
+            fetch_ahead(job_, strip, k + g, here);
+            kernel_.solve(window, g, here, prices + g);
+        }
+        prices_.template finish<Width>(strip, k, count, window, prices, verdicts);
+    }
+
+private:
+    using Kernel = GroupKernel<T, P, Width>;
+
+    const Job& job_;
+    Kernel kernel_;
+    GroupPrices<T> prices_;
 };
 
 }  // namespace MASKSOLVE_ISA

@@ -38,7 +38,7 @@ public:
                 solve_from_prices(strip, k, window, t, here);
             }
         }
-        certifier_.certify(window, count, u_[0], v_[0], verdicts);
+        certifier_.template certify<R>(window, count, u_[0], v_[0], verdicts);
         outcome_.augmentations += kernel_.augmentations;
         outcome_.steps += kernel_.steps;
         kernel_.augmentations = kernel_.steps = 0;
@@ -50,7 +50,7 @@ private:
     int height_, width_;
     bool at_most_, square_;
     TileKernel<T, R, C> kernel_;
-    LargeTileCertifier<T, R, C> certifier_;
+    LargeTileCertifier<T, C> certifier_;
     static constexpr int together = TileKernel<T, R, C>::together;
     Integer<T> signs_[together] = {};  // negative if a score of the tile is
     // Prices of a segment's tiles, which are C / 2 + 1 wide at least, or 3, and 2 high; C a tile, zeros last.
@@ -77,8 +77,8 @@ private:
     }
 
     // Solves the i-th of the tiles in the kernel, which is the window's tile t + i, and hands its answer out.
-    inline __attribute__((always_inline)) void finish(const Strip& strip, std::ptrdiff_t k, Window<T>& window,
-                                                      int t, int i) {
+    __attribute__((noinline)) void finish(const Strip& strip, std::ptrdiff_t k, Window<T>& window, int t,
+                                          int i) {
         kernel_.finish(i);
         const int tile = t + i;
         write_mask(window, tile, signs_[i]);

@@ -72,8 +72,8 @@ private:
         copy.mask_step = M;
     }
 
-    inline __attribute__((always_inline)) void solve_lanes(Window<T>& window, int first, T (*rows)[M],
-                                                           T (*columns)[M]) const {
+    __attribute__((noinline)) void solve_lanes(Window<T>& window, int first, T (*rows)[M],
+                                               T (*columns)[M]) const {
         Prices u[M], v[M];
         solve_batch(window, first, u, v);
         spread(u, rows);

@@ -287,7 +287,7 @@ private:
     // Dijkstra from the columns that hold too many to the nearest that holds too few. A settled node's
     // distance is never improved, because costs are not negative. For the same reason distances are ordered
     // as the integers with their bits are, whose minimum processors find several times sooner.
-    void augment() {
+    __attribute__((noinline)) void augment() {
         const RowMask far = bits_of(Row::all(infinity)), zero = RowMask::all(0);
         const Column from_u = Column::load(u + at_);
         const Row from_v = Row::load(v + at_);

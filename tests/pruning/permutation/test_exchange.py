@@ -77,10 +77,14 @@ def test_product_of_every_width(channels: int) -> None:
 
 
 def test_shapes_are_checked() -> None:
-    with pytest.raises(ValueError, match="same tiles and entries"):
-        tile_values.max_plus(
-            np.zeros((1, 2, 3), np.float32), np.zeros((1, 2, 3), np.float32), np.zeros((2, 3), np.float32)
-        )
+    sums = np.zeros((2, 3), np.float32)
+    with pytest.raises(ValueError, match=r"freed must hold float32 of shape \(1, 3, 3\), got .* \(1, 2, 3\)"):
+        tile_values.max_plus(np.zeros((1, 2, 3), np.float32), np.zeros((1, 2, 3), np.float32), sums)
+    with pytest.raises(ValueError, match=r"held must hold float32 .* got float64"):
+        tile_values.max_plus(np.zeros((1, 2, 3)), np.zeros((1, 3, 3), np.float32), sums)
+    gaps = np.zeros((1, 2, 6), np.float32)[:, :, ::2]
+    with pytest.raises(ValueError, match="contiguous"):
+        tile_values.max_plus(gaps, np.zeros((1, 3, 3), np.float32), sums)
     with pytest.raises(ValueError, match="weights must have shape"):
         tile_values.held_table(
             np.zeros((1, 9, 9), np.float32),
