@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sysconfig
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +25,9 @@ FLAGS = [
 ENGINES = ("baseline", "avx2", "avx512")
 # After ours, so that a sanitizer's or a profiler's flags win.
 FLAGS += shlex.split(os.environ.get("MASKSOLVE_CXXFLAGS", ""))
+# One wheel serves every Python from 3.11 on; a Python without its global lock has no such stable interface.
+STABLE = not sysconfig.get_config_var("Py_GIL_DISABLED")
+MACROS = [("Py_LIMITED_API", "0x030B0000"), ("CYTHON_LIMITED_API", "1")] if STABLE else []
 
 
 class ParallelBuild(build_ext):
@@ -56,11 +60,14 @@ def extension(name: str, *sources: str, flags: tuple[str, ...] = ()) -> Extensio
         include_dirs=["src_cython/include"],
         language="c++",
         extra_compile_args=[*FLAGS, *flags],
+        define_macros=MACROS,
+        py_limited_api=STABLE,
     )
 
 
 setup(
     cmdclass={"build_ext": ParallelBuild},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if STABLE else {},
     ext_modules=[
         extension(
             "exact",

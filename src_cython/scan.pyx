@@ -91,9 +91,10 @@ def largest_magnitude(array):
     if array.dtype.kind in "biu":
         low, high = int(array.min()), int(array.max())
         return float(max(-low, high))
-    order = sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis]))
     bits_type = {2: np.uint16, 4: np.uint32, 8: np.uint64}[array.dtype.itemsize]
-    view = array.transpose(order)
+    view = array
+    if not array.flags.c_contiguous:
+        view = array.transpose(sorted(range(array.ndim), key=lambda axis: -abs(array.strides[axis])))
     cdef Py_buffer buffer
     bits = view.view(bits_type)
     PyObject_GetBuffer(bits, &buffer, PyBUF_STRIDED_RO)

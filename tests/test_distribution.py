@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import venv
 import zipfile
@@ -102,6 +103,17 @@ def test_wheel_has_every_compiled_module_with_its_types(wheel_files: set[str]) -
     sources = {path.stem for path in (ROOT / "src_cython").glob("*.pyx")}
     assert compiled == sources
     assert {f"masksolve/_ext/{name}.pyi" for name in sources} <= wheel_files
+
+
+@pytest.mark.skipif(
+    bool(sysconfig.get_config_var("Py_GIL_DISABLED")), reason="no stable interface without the lock"
+)
+def test_wheel_serves_every_python_from_3_11_on(dist: Path, wheel_files: set[str]) -> None:
+    (archive,) = dist.glob("*.whl")
+    assert archive.name.split("-")[2:4] == ["cp311", "abi3"]
+    if sys.platform != "win32":  # where such a module ends in .pyd alone
+        ends = {name.partition(".")[2] for name in wheel_files if "/_ext/" in name and name.endswith(".so")}
+        assert ends == {"abi3.so"}
 
 
 def test_wheel_has_nothing_else(wheel_files: set[str]) -> None:

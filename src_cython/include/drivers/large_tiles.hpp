@@ -23,7 +23,7 @@ public:
           at_most_(job.row_least == 0),
           square_(Staging<T>::squares_later(job)),
           kernel_(job.height, job.width, job.row_most, job.column_most),
-          certifier_(job) {}
+          certifier_(job, C) {}
 
     void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window,
                Verdicts& verdicts) override {
@@ -38,7 +38,7 @@ public:
                 solve_from_prices(strip, k, window, t, here);
             }
         }
-        certifier_.template certify<R>(window, count, u_[0], v_[0], verdicts);
+        certifier_.certify(window, count, u_[0], v_[0], verdicts);
         outcome_.augmentations += kernel_.augmentations;
         outcome_.steps += kernel_.steps;
         kernel_.augmentations = kernel_.steps = 0;
@@ -50,7 +50,7 @@ private:
     int height_, width_;
     bool at_most_, square_;
     TileKernel<T, R, C> kernel_;
-    LargeTileCertifier<T, C> certifier_;
+    LargeTileCertifier<T> certifier_;
     static constexpr int together = TileKernel<T, R, C>::together;
     Integer<T> signs_[together] = {};  // negative if a score of the tile is
     // Prices of a segment's tiles, of which one side is C / 2 + 1 at least, or 3, and the other 2; C a tile,
