@@ -198,6 +198,8 @@ def _starting_prices(warm_start: Any, problem: MaskProblem) -> Prices | None:
                 f"'{warm_start.pattern}' and {tuple(warm_start.mask.shape)}"
             )
         prices = warm_start.duals
+        if prices is None and not any(problem.asked.tiling.lines):
+            raise ValueError(f"warm_start must be left out: pattern '{problem.asked.pattern}' has no prices")
         if prices is None:
             raise ValueError("warm_start must hold its dual prices; solve with duals=True to keep them")
     if not isinstance(prices, (tuple, list)):

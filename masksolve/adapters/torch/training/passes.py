@@ -114,7 +114,7 @@ def passes_of(
         return None
     pruned = None if gradients is None else ms.Pattern.parse(gradients)
     if pruned is not None and (pruned.is_plane or pruned.pair):
-        raise ValueError(f"gradients must be a one-directional pattern, got '{pruned}'")
+        raise ValueError(f"gradients must be a one-directional pattern without pairs, got '{pruned}'")
     if _call_of(chosen.layer) is None or chosen.parameter != "weight":
         raise ValueError(
             f"backward= and gradients= know Linear, Conv1d, Conv2d, Conv3d and GPT-2's Conv1D, but "
@@ -125,7 +125,7 @@ def passes_of(
         if pattern.transposable:
             raise ValueError(f"backward= is for one-directional patterns: '{pattern}' serves both passes")
         if pattern.vector is not None or pattern.pair:
-            raise ValueError(f"backward= knows n:m along the inputs, got '{pattern}'")
+            raise ValueError(f"backward= knows n:m along the inputs, without pairs, got '{pattern}'")
         shape = chosen.plane.shape(chosen.layer.weight.shape)  # type: ignore[arg-type]
         reason = _across(pattern).misfit(shape)
         if reason is not None:
