@@ -59,7 +59,7 @@ cdef inline int fill_job(Job& job, object block, Py_ssize_t first, Py_ssize_t la
         job.score = Score.square
     else:
         raise ValueError(f"score must be 'value', 'magnitude' or 'square', got {score!r}")
-    job.groups_in_columns = block.upright
+    job.groups_in_columns = block.groups_in_columns
     job.height, job.width = block.tile_shape
     job.row_least, job.row_most = block.row_bounds
     job.column_least, job.column_most = block.column_bounds

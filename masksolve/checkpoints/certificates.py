@@ -27,10 +27,10 @@ from ..pattern import Pattern
 from ..rounding import relative_gap
 from ..solve import solve
 from ..types import Prices
+from ..whole_files import written_whole
 from .entries import Entry, in_order, read, weights_of
 from .formats import WeightFile, open_weights, safetensors_head
-from .journal import Workspace
-from .output import written_whole
+from .journal import Workspace, naming_output
 from .plan import Plan, stores_prices
 from .report import Report
 from .selection import Treatment
@@ -81,7 +81,7 @@ def write_certificate(path: Path, plan: Plan, report: Report, space: Workspace) 
     head = safetensors_head(entries, {_KEY: json.dumps({"entries": ENTRIES, **report.manifest()})})
     # Named after the output, whose lock is held: a run that is killed here writes over it the next time.
     owner = hashlib.sha256(str(space.target).encode()).hexdigest()[:12]
-    with written_whole(path, f".masksolve-{owner}.tmp") as stream:
+    with naming_output(path), written_whole(path, f".masksolve-{owner}.tmp") as stream:
         stream.write(head)
         for place, side in stored.values():
             stream.write(_load(place, side).tobytes())

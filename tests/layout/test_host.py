@@ -122,7 +122,7 @@ def test_prices_have_one_row_for_each_tile(problem: MaskProblem) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "pattern", "grid", "upright"),
+    ("shape", "pattern", "grid", "groups_in_columns"),
     [
         ((64, 160), "2:4-T", (16, 40), False),
         ((400, 8), "2:4-T", (2, 100), True),
@@ -139,16 +139,16 @@ def test_prices_have_one_row_for_each_tile(problem: MaskProblem) -> None:
     ],
 )
 def test_the_last_axis_of_the_grid_is_long(
-    shape: tuple[int, ...], pattern: str, grid: tuple[int, ...], upright: bool
+    shape: tuple[int, ...], pattern: str, grid: tuple[int, ...], groups_in_columns: bool
 ) -> None:
     """So that tiles fill the registers; groups side by side in memory are neighbours."""
     scores = np.zeros(shape)
     (block,) = HostLayout(MaskProblem.of(scores, pattern)).blocks
-    assert (block.grid, block.upright) == (grid, upright)
+    assert (block.grid, block.groups_in_columns) == (grid, groups_in_columns)
     problem = MaskProblem.of(scores, pattern, keep=np.zeros(shape, bool))
     (forced,) = HostLayout(problem).blocks
     assert forced.grid == problem.tiling.grid
-    assert not forced.upright
+    assert not forced.groups_in_columns
 
 
 def test_dense_tails_are_kept() -> None:
