@@ -6,7 +6,8 @@ Every time is the median of a whole ``masksolve.solve`` call, interleaved with t
 line. Peak memory (Linux) is that of a fresh process beyond its scores and 64 MiB.
 
 The first table is of float32 scores: the time over that of ``np.abs(w, out=buf)``, and that of other calls
-over it. The second one is of other types and of raw weights with ``score=``, over float32 magnitudes.
+over it. The second one is of other types and of raw weights with ``score=``, over float32 magnitudes; its
+last column is what int8's values, of which many are equal, take in float32.
 The last line is a call on a small array.
 """
 
@@ -81,6 +82,7 @@ def types_line(pattern, weights, repeats):
     """One row of the second table."""
     magnitudes = np.abs(weights)
     typed = [instances.scores("gaussian", weights.shape, dtype) for dtype in TYPES]
+    typed.append(instances.scores("gaussian", weights.shape, "int8").astype(np.float32))
     calls = [
         lambda: ms.solve(magnitudes, pattern),
         lambda: ms.solve(weights, pattern, score="magnitude"),
@@ -120,7 +122,7 @@ def main():
     for pattern in PATTERNS:
         print("| " + " | ".join(line(pattern, scores, options.repeats)) + " |", flush=True)
     weights = np.random.default_rng(0).standard_normal(scores.shape, dtype=np.float32)
-    heads = ["pattern", "ms", "magnitude of weights", "square of weights", *TYPES]
+    heads = ["pattern", "ms", "magnitude of weights", "square of weights", *TYPES, "int8's values in float32"]
     print("\n| " + " | ".join(heads) + " |")
     print("|---" + "|--:" * (len(heads) - 1) + "|")
     for pattern in PATTERNS:

@@ -36,6 +36,11 @@ def certified(backend: Backend, block: Block, first: int, last: int) -> Report:
     BackendFailedError
         If the backend's masks are infeasible, or what it reports of them is not true; names the tile.
     """
+    with block.ready(first, last) as run:
+        return _certified(backend, *run)
+
+
+def _certified(backend: Backend, block: Block, first: int, last: int) -> Report:
     if isinstance(block, PlacedBlock):
         report = backend.solve(block, first, last)
         return _Run(backend, block, first, last).finish(report) if report.pending else report

@@ -22,6 +22,11 @@ def fill(block: Block, first: int, last: int) -> Report:
     where the line before ended. So the lines of the other side keep equally many, to within one, which is
     exactly n in a whole tile and never more than they may.
     """
+    with block.ready(first, last) as run:
+        return _fill(*run)
+
+
+def _fill(block: Block, first: int, last: int) -> Report:
     if isinstance(block, HostBlock) and block.tiling.pattern.vector is not None:
         return _leftmost(block, first, last)
     if isinstance(block, HostBlock):

@@ -5,6 +5,9 @@ Entries that are kept or dropped together count as one entry that is worth their
 blocks of 2 by 2 under ``"2:4-T"``. Every mask of the sums is a mask of the entries that keeps as much, and
 the other way round, so that optimum, prices and proof carry over.
 
+On the host the sums are made a few tiles at a time while these are solved (`masksolve.layout.paired`); in
+other libraries they are an array.
+
 The proof is of the true sums, although float64 may round them: a sum that is not exact is rounded upwards.
 What no mask of the rounded sums exceeds, no mask of the entries does; and what a mask keeps of them is too
 much by less than 2**-49 of the magnitudes that it keeps.
@@ -22,6 +25,16 @@ def shape_of(pattern: Pattern, shape: tuple[int, ...]) -> tuple[int, ...]:
     """Shape of the array of pairs; what ``remainder="dense"`` keeps whole is left out of it."""
     lengths = _lengths(pattern, shape)
     return tuple(lengths[axis] // 2 if axis in lengths else length for axis, length in enumerate(shape))
+
+
+def firsts(array: Any, pattern: Pattern) -> Any:
+    """View the first entry of each pair, or of each block of two pairs."""
+    return _joined(array, pattern, lambda first, _: first)
+
+
+def apart(array: Any, pattern: Pattern) -> tuple[int, ...]:
+    """Bytes from a first entry of a NumPy array to the other one, along each axis of pairs."""
+    return tuple(array.strides[axis] for axis in _lengths(pattern, array.shape))
 
 
 def sums(xp: Any, values: Any, pattern: Pattern) -> Any:

@@ -30,6 +30,9 @@ _DOUBLE = {"int32", "int64", "uint32", "uint64", "float64"}
 _NARROW = {"bool", "int8", "uint8", "float16", "bfloat16"}
 """Types whose sums of four float32 holds, as a rule."""
 
+_ROOM = 8
+"""More than as many times an entry as the sum of a pair, or of a block of two pairs, may be."""
+
 _SAMPLE = 256
 """About how many entries are looked at to tell raw weights from scores."""
 
@@ -66,6 +69,9 @@ class MaskProblem:
     entries : MaskProblem or None
         What was asked, where the pattern is one of pairs: then this problem is that of their sums (see
         `masksolve.pairs`).
+    apart : tuple of int
+        If it is not empty, ``scores`` are the first entries of pairs, and worth what all entries of the pair
+        are worth together: how many bytes a first entry is from the other, along each axis of pairs.
     """
 
     scores: Any
@@ -78,6 +84,7 @@ class MaskProblem:
     framework: Framework | None
     tiling: Tiling
     entries: MaskProblem | None = None
+    apart: tuple[int, ...] = ()
 
     @classmethod
     def of(
@@ -129,7 +136,9 @@ class MaskProblem:
             tiling=tiling_of(pattern, shape),
         )
         problem._check_forced()
-        return problem._of_pairs() if pattern.pair else problem
+        if not pattern.pair:
+            return problem
+        return problem._of_pairs() if framework is None else problem._of_sums()
 
     @property
     def xp(self) -> Any:
@@ -160,8 +169,11 @@ class MaskProblem:
     def double(self) -> bool:
         """Whether to compute, and hand out prices, in float64; ``Job::in_double`` says the same.
 
-        It is so where float32 does not hold every score exactly, or not sums of them safely.
+        It is so where float32 does not hold every score exactly, or not sums of them safely. Whether it holds
+        the sums of pairs of a narrow type is found out by adding them up; if not, they are read once more.
         """
+        if self.apart:
+            return self.checked or dtype_name(self.scores) not in _NARROW
         return dtype_name(self.scores) in _DOUBLE or not self.largest <= _most(LARGEST_SINGLE, self.score)
 
     def negative_share(self) -> float | None:
@@ -189,6 +201,9 @@ class MaskProblem:
         """
         if self.checked:
             return self
+        if self.apart and self.entries is not None:
+            entries = self.entries.read()
+            return replace(self, entries=entries, largest=entries.largest, checked=True)
         largest = self._largest()
         if not largest <= _most(LARGEST_SUM / max(self.size, 1), self.score):
             self._refuse(largest)
@@ -200,17 +215,42 @@ class MaskProblem:
             return mask
         return pairs.spread(self.xp, mask, self.entries.pattern, tuple(self.entries.scores.shape))
 
+    @property
+    def largest_score(self) -> float:
+        """What no score exceeds, if no entry exceeds ``largest``."""
+        if not self.apart:
+            return self.largest
+        return _ROOM * (self.largest**2 if self.score == "square" else self.largest)
+
+    def summed(self) -> MaskProblem:
+        """Turn pairs that are still to be added up into an array of their sums."""
+        return self.entries._of_sums() if self.apart and self.entries is not None else self
+
     def _of_pairs(self) -> MaskProblem:
-        """Problem of the pairs' sums, in float32 if it holds what narrow types sum up to."""
+        """Problem of the pairs, which are added up when they are solved."""
+        pattern = self.pattern.of_pairs
+        keep, drop = self._forced_pairs()
+        return replace(
+            self,
+            scores=pairs.firsts(self.scores, self.pattern),
+            pattern=pattern,
+            keep=keep,
+            drop=drop,
+            largest=min(self.largest, _most(LARGEST_SINGLE / _ROOM, self.score)),
+            tiling=tiling_of(pattern, pairs.shape_of(self.pattern, self.scores.shape)),
+            entries=self,
+            apart=pairs.apart(self.scores, self.pattern),
+        )
+
+    def _of_sums(self) -> MaskProblem:
+        """Problem of the pairs' sums as an array, in float32 if it holds what narrow types sum up to."""
         entries, xp = self.read(), self.xp
         pattern, shape = self.pattern.of_pairs, pairs.shape_of(self.pattern, tuple(self.scores.shape))
         with nullcontext() if self.framework is None else self.framework.double_precision():
             sums = pairs.sums(xp, entries.worth(entries.scores), self.pattern)
             if dtype_name(self.scores) in _NARROW and bool(xp.all(xp.astype(sums, xp.float32) == sums)):
                 sums = xp.astype(sums, xp.float32)
-        keep, drop = (x if x is None else pairs.touched(x, self.pattern) for x in (self.keep, self.drop))
-        if keep is not None and drop is not None and bool(xp.any(keep & drop)):
-            raise ValueError("keep and drop must not both be True in a pair, which is kept or dropped whole")
+        keep, drop = self._forced_pairs()
         largest = entries.largest**2 if self.score == "square" else entries.largest
         return MaskProblem(
             scores=sums,
@@ -224,6 +264,13 @@ class MaskProblem:
             tiling=tiling_of(pattern, shape),
             entries=entries,
         )
+
+    def _forced_pairs(self) -> tuple[Any | None, Any | None]:
+        """Pairs that must be kept and dropped."""
+        keep, drop = (x if x is None else pairs.touched(x, self.pattern) for x in (self.keep, self.drop))
+        if keep is not None and drop is not None and bool(self.xp.any(keep & drop)):
+            raise ValueError("keep and drop must not both be True in a pair, which is kept or dropped whole")
+        return keep, drop
 
     def tail_sums(self) -> list[float]:
         """Sum of what each tail is worth that ``remainder="dense"`` keeps whole."""

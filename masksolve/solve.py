@@ -25,6 +25,7 @@ from .frameworks import Framework, device_of, framework_of, to_numpy
 from .layout import Block
 from .layout.device import DeviceLayout
 from .layout.host import HostLayout
+from .layout.paired import PairedLayout
 from .layout.placed import PlacedLayout
 from .pattern import Pattern
 from .problem import MaskProblem, UnfitScoresError
@@ -284,8 +285,8 @@ class _Solve:
         if self.problem.framework is not None:
             kind = PlacedLayout if self._in_place() else DeviceLayout
             return kind(self.problem, prices=self.duals, tiles=self.tiles, start=self.start)
-        mask = None if self.problem.entries is not None else self.buffer
-        return HostLayout(self.problem, mask=mask, prices=self.duals, tiles=self.tiles, start=self.start)
+        on_host = PairedLayout if self.problem.apart else HostLayout
+        return on_host(self.problem, mask=self.buffer, prices=self.duals, tiles=self.tiles, start=self.start)
 
     def _in_place(self) -> bool:
         """Whether the backend reads and writes arrays on a device where they are."""
@@ -326,10 +327,9 @@ class _Solve:
         else:
             entries = min(self.engine.chunk_entries, max(self.problem.size // _MANY, _SMALL))
         return [
-            (block, first, min(first + step, block.tiles))
+            (block, first, last)
             for block in layout.blocks
-            for step in [max(1, entries // math.prod(block.tile_shape))]
-            for first in range(0, block.tiles, step)
+            for first, last in block.runs(max(1, entries // math.prod(block.tile_shape)))
         ]
 
     def _first_infeasible(
@@ -374,7 +374,7 @@ class _Solve:
             stats |= {"worst_tile": worst.worst_tile, "worst_gap": worst.worst_gap}
         status = Status.OPTIMAL if open_ == 0 and bound < math.inf else Status.FEASIBLE
         return MaskResult(
-            mask=self._mask(layout),
+            mask=layout.mask if self.problem.framework is None else self.problem.spread(layout.mask),
             objective=objective,
             bound=bound,
             status=Status.TIME_LIMIT if counts.get("unreached") else status,
@@ -385,14 +385,6 @@ class _Solve:
             stats=stats,
             score=asked.score,
         )
-
-    def _mask(self, layout: Layout) -> Any:
-        """Mask of the entries, in the caller's buffer if there is one."""
-        mask = self.problem.spread(layout.mask)
-        if self.buffer is not None and mask is not self.buffer:
-            self.buffer[...] = mask
-            return self.buffer
-        return mask
 
     def _tile_sums(self, layout: Layout) -> TileSums | None:
         objective = layout.tile_objective

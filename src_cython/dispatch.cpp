@@ -52,10 +52,17 @@ static bool is_regular(const Job& job) {
     const bool exact = rows.least == rows.most && columns.least == columns.most;
     const bool at_most = rows.least == 0 && columns.least == 0;
     return (exact || at_most) && rows.most < job.width && columns.most < job.height &&
-           job.height * rows.most == job.width * columns.most;
+           (at_most || job.height * rows.most == job.width * columns.most);
 }
 
-// The same tiles with rows for columns: kernels want tiles that are no higher than wide.
+// Kernels want tiles whose rows keep no more in all than their columns have room for and, where both are
+// equal, that are no higher than wide.
+static bool wants_turning(const Job& job) {
+    const int rows = job.height * job.row_most, columns = job.width * job.column_most;
+    return rows > columns || (rows == columns && job.height > job.width);
+}
+
+// The same tiles with rows for columns.
 static Job turned(Job job) {
     const int axes = job.grid_axes();
     for (Strided* array : {&job.scores, &job.mask})
@@ -73,7 +80,8 @@ static Job turned(Job job) {
 
 void solve_tiles(int engine, const Job& job, Outcome& outcome) {
     const DefaultArithmetic while_solving;
-    if (is_regular(job) && job.height > job.width) return solve_tiles(engine, turned(job), outcome);
+    if (is_regular(job) && job.height > 1 && wants_turning(job))
+        return solve_tiles(engine, turned(job), outcome);
     if (!is_regular(job)) {
         Ledger ledger(job, outcome);
         GeneralSolver(job, outcome, ledger).solve_all();

@@ -108,13 +108,19 @@ public:
     // Replaces the proof by that of the prices as they are handed out, if it will do; whether it does.
     bool take_proof_as_handed_out() {
         if (job_.in_double()) return true;
-        FlowTile<double> rounded = tile_;
-        for (int i = 0; i < tile_.height; ++i) rounded.u[i] = static_cast<float>(tile_.u[i]);
-        for (int j = 0; j < tile_.width; ++j) rounded.v[j] = static_cast<float>(tile_.v[j]);
-        const TileProof handed_out = prove(rounded);
-        if (!(handed_out.gap() <= job_.tolerance())) return false;
-        proof = handed_out;
-        return true;
+        double u[longest_side], v[longest_side];
+        std::copy_n(tile_.u, tile_.height, u);
+        std::copy_n(tile_.v, tile_.width, v);
+        for (int i = 0; i < tile_.height; ++i) tile_.u[i] = static_cast<float>(u[i]);
+        for (int j = 0; j < tile_.width; ++j) tile_.v[j] = static_cast<float>(v[j]);
+        const TileProof handed_out = prove(tile_);
+        if (handed_out.gap() <= job_.tolerance()) {
+            proof = handed_out;
+            return true;
+        }
+        std::copy_n(u, tile_.height, tile_.u);
+        std::copy_n(v, tile_.width, tile_.v);
+        return false;
     }
 
     // In integers: scores are multiples of a power of two. False if memory runs out or, which cannot be, if

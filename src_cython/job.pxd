@@ -43,7 +43,6 @@ cdef extern from "arrays/job.hpp" namespace "masksolve" nogil:
 
 cdef inline int fill_job(Job& job, object block, Py_ssize_t first, Py_ssize_t last) except -1:
     """Describe tiles ``first`` to ``last`` - 1 of a block, whose arrays the caller must keep alive."""
-    cdef str score = block.score
     job.scores = strided(block.scores)
     job.mask = strided(block.mask)
     job.keep = strided(block.keep)
@@ -51,14 +50,7 @@ cdef inline int fill_job(Job& job, object block, Py_ssize_t first, Py_ssize_t la
     job.tile_objective = strided(block.tile_objective)
     job.tile_bound = strided(block.tile_bound)
     job.dtype = dtype_code(block.scores)
-    if score == "value":
-        job.score = Score.value
-    elif score == "magnitude":
-        job.score = Score.magnitude
-    elif score == "square":
-        job.score = Score.square
-    else:
-        raise ValueError(f"score must be 'value', 'magnitude' or 'square', got {score!r}")
+    job.score = score_code(block.score)
     job.groups_in_columns = block.groups_in_columns
     job.height, job.width = block.tile_shape
     job.row_least, job.row_most = block.row_bounds
@@ -79,6 +71,16 @@ cdef inline int fill_job(Job& job, object block, Py_ssize_t first, Py_ssize_t la
         if block.start.columns is not None:
             job.start_columns = prices("start", block.start.columns, dtype)
     return 0
+
+
+cdef inline Score score_code(str score) except *:
+    if score == "value":
+        return Score.value
+    if score == "magnitude":
+        return Score.magnitude
+    if score == "square":
+        return Score.square
+    raise ValueError(f"score must be 'value', 'magnitude' or 'square', got {score!r}")
 
 
 cdef inline Strided prices(str name, object array, str dtype) except *:

@@ -1,8 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""One read over an array: the largest magnitude, or an infinity or NaN if there is one."""
+"""One read over an array: its largest magnitude (an infinity or NaN if there is one), or the sums of its pairs."""
 
 from cpython.buffer cimport PyBUF_STRIDED_RO, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
+from job cimport Score, score_code
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from strided cimport Dtype, Strided, dtype_code, strided
 
 import numpy as np
 
@@ -14,6 +16,68 @@ cdef extern from "arrays/floating_point.hpp" namespace "masksolve" nogil:
 
 cdef extern from "arrays/scan.hpp" namespace "masksolve" nogil:
     Bits largest_bits[Bits](const char*, int, const Py_ssize_t*, const Py_ssize_t*)
+
+cdef extern from "arrays/pairs.hpp" namespace "masksolve" nogil:
+    cppclass Pairs:
+        Strided firsts
+        int axes
+        Py_ssize_t apart[2]
+
+    bint c_add_pairs "masksolve::add_pairs"(const Pairs&, Dtype, Score, double, bint, const Strided&)
+    void c_spread_pairs "masksolve::spread_pairs"(const Strided&, const Pairs&)
+
+
+cdef Pairs pairs_of(object firsts, tuple apart) except *:
+    cdef Pairs pairs
+    pairs.firsts = strided(firsts)
+    pairs.axes = <int>len(apart)
+    if not 1 <= pairs.axes <= 2:
+        raise ValueError(f"apart must hold one or two distances, got {apart}")
+    for axis in range(pairs.axes):
+        pairs.apart[axis] = apart[axis]
+    return pairs
+
+
+def add_pairs(firsts, tuple apart, str score, double most, sums):
+    """Write what the entries of each pair are worth together; the same as `masksolve.pairs.sums`.
+
+    Parameters
+    ----------
+    firsts : ndarray
+        The first entry of each pair, or of each block of two pairs.
+    apart : tuple of int
+        How many bytes the other entry is from the first, for each axis along which entries are paired.
+    score : {"value", "magnitude", "square"}
+        What an entry is worth.
+    most : float
+        What no magnitude of an entry of a floating-point type may exceed.
+    sums : ndarray of float32 or float64, shape of ``firsts``
+
+    Returns
+    -------
+    bool
+        False if an entry is not finite or too large, or if float32 does not hold a sum.
+    """
+    cdef Pairs pairs = pairs_of(firsts, apart)
+    cdef Strided to = strided(sums)
+    cdef Dtype dtype = dtype_code(firsts)
+    cdef Score rule = score_code(score)
+    cdef bint in_double = sums.dtype == "float64", fit
+    if sums.shape != firsts.shape or not (in_double or sums.dtype == "float32"):
+        raise ValueError("sums must be float32 or float64, of the shape of firsts")
+    with nogil:
+        fit = c_add_pairs(pairs, dtype, rule, most, in_double, to)
+    return fit
+
+
+def spread_pairs(mask, firsts, tuple apart):
+    """Give all entries of each pair its entry of ``mask``; ``firsts`` and ``apart`` as in `add_pairs`."""
+    cdef Pairs pairs = pairs_of(firsts, apart)
+    cdef Strided bits = strided(mask)
+    if mask.shape != firsts.shape or mask.dtype != "bool" or firsts.dtype != "bool":
+        raise ValueError("mask and firsts must be boolean and of one shape")
+    with nogil:
+        c_spread_pairs(bits, pairs)
 
 
 def largest_magnitude(array):

@@ -115,38 +115,50 @@ def draw(seed, number):
 
 def draw_pattern(rng):
     m = int(rng.choice(SIDES))
+    n = int(rng.choice([max(1, m // 2), rng.integers(1, m + 1)]))
     transposable = bool(rng.random() < 0.7)
+    constraint = "at_most" if rng.random() < 0.35 else "exact"
     return ms.Pattern(
-        int(rng.choice([max(1, m // 2), rng.integers(1, m + 1)])),
+        n,
         m,
         transposable=transposable,
-        constraint="at_most" if rng.random() < 0.35 else "exact",
+        constraint=constraint,
+        columns=draw_columns(rng, n, m, constraint) if transposable and rng.random() < 0.4 else None,
         axis=-1 if transposable else int(rng.choice([-1, -2, 0, 1])),
         remainder=str(rng.choice(["error", "pad", "dense"], p=[0.6, 0.3, 0.1])),
     )
 
 
+def draw_columns(rng, n, m, constraint):
+    """The columns' own n and m: any under at_most, else of the same share."""
+    if constraint == "at_most":
+        length = int(rng.choice(SIDES))
+        return int(rng.integers(1, length + 1)), length
+    times = int(rng.integers(1, 64 // m + 1))
+    return n * times, m * times
+
+
 def draw_shape(rng, pattern):
     """Up to MOST_ENTRIES or one tile, three axes at most; long strips at times."""
     shape = [1 if rng.random() < 0.7 else int(rng.integers(2, 4)), *map(int, rng.integers(1, 20, 2))]
-    grouped = {1, 2} if pattern.transposable else {pattern.axis % 3}
-    room = max(1, MOST_ENTRIES // pattern.m ** len(grouped))
-    for axis in sorted(grouped):
+    grouped = {axis % 3: length for axis, length in pattern.tile_lengths.items()}
+    room = max(1, MOST_ENTRIES // math.prod(grouped.values()))
+    for axis, length in sorted(grouped.items()):
         tiles = int(math.exp(rng.uniform(0, math.log(room + 1))))
         room = max(1, room // tiles)
-        shape[axis] = tiles * pattern.m
+        shape[axis] = tiles * length
         if pattern.remainder != "error" and rng.random() < 0.8:
-            shape[axis] += int(rng.integers(0, pattern.m))
+            shape[axis] += int(rng.integers(0, length))
     if not pattern.transposable:
-        while math.prod(shape) > MOST_ENTRIES and max(shape[axis] for axis in {0, 1, 2} - grouped) > 1:
-            longest = max({0, 1, 2} - grouped, key=shape.__getitem__)
+        while math.prod(shape) > MOST_ENTRIES and max(shape[axis] for axis in {0, 1, 2} - set(grouped)) > 1:
+            longest = max({0, 1, 2} - set(grouped), key=shape.__getitem__)
             shape[longest] = (shape[longest] + 1) // 2
     return tuple(shape)
 
 
 def draw_oracle(rng, pattern, values):
     """Enumeration of small tiles; else HiGHS, or OR-tools where its rounding cannot matter."""
-    if pattern.m <= LARGEST_ENUMERATED:
+    if pattern.m <= LARGEST_ENUMERATED and pattern.columns is None:
         return "enumerate"
     single = values.dtype.itemsize <= 2 or values.dtype == np.float32
     return "ortools" if single and rng.random() < 0.7 else "highs"

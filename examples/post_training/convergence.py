@@ -35,10 +35,10 @@ Layers = list[tuple[np.ndarray, np.ndarray]]
 """Weights and Gram matrix of each matrix."""
 
 
-def layers_of(sentences: int) -> Layers:
+def layers_of(sentences: Sequence[str]) -> Layers:
     """The six matrices of the first block, and the Gram matrices of what they are given."""
     encoder = load_encoder()
-    data = Calibration(batches(tokenize(split(first_sentences(), sentences, 1)[0])))
+    data = Calibration(batches(tokenize(sentences)))
     number = len(list(data))
     found = []
     with evaluating(encoder):
@@ -125,7 +125,7 @@ def main(words: Sequence[str] | None = None) -> None:
     options = parser.parse_args(words)
     torch.set_num_threads(1)
     try:
-        layers = layers_of(options.sentences)
+        layers = layers_of(split(first_sentences(), options.sentences, 1)[0])
     except MissingWeightsError as error:
         raise SystemExit(str(error)) from None
     curves, others = {}, {}

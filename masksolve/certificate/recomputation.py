@@ -79,7 +79,7 @@ def recompute(
         or if ``duals`` are not finite real numbers, or not shaped for it.
     """
     with Default():
-        problem = MaskProblem.of(scores, pattern, keep, drop, score=score).read()
+        problem = MaskProblem.of(scores, pattern, keep, drop, score=score).summed().read()
         asked = problem.asked
         entries = boolean_array("mask", mask)
         if entries.shape != asked.scores.shape:
@@ -93,10 +93,9 @@ def recompute(
             raise ValueError(f"mask must be True in the tail that remainder='dense' keeps whole{pairs}")
         whole = asked.tail_sums()
         parts = [
-            _recompute(block, first, min(first + step, block.tiles), problem.pattern)
+            _recompute(block, first, last, problem.pattern)
             for block in layout.blocks
-            for step in [max(1, _CHUNK_ENTRIES // math.prod(block.tile_shape))]
-            for first in range(0, block.tiles, step)
+            for first, last in block.runs(max(1, _CHUNK_ENTRIES // math.prod(block.tile_shape)))
         ]
         objective = math.fsum([part.objective for part in parts] + whole)
         bound = upper_sum([part.bound for part in parts] + whole)

@@ -109,6 +109,17 @@ class Block(Protocol):
         """Open a context in which float64 arrays can be made."""
         ...
 
+    def runs(self, step: int) -> list[tuple[int, int]]:
+        """Cut the block's tiles into runs ``(first, last)`` of up to ``step`` tiles."""
+        ...
+
+    def ready(self, first: int, last: int) -> AbstractContextManager[Ready]:
+        """Open a run of `runs` for solving: a block whose scores can be read, and the run's tiles in it.
+
+        What is written into that block stands in the mask when the context is left.
+        """
+        ...
+
     def chunk(self, first: int, last: int) -> Chunk:
         """Tiles ``first`` to ``last`` - 1, where the arrays are."""
         ...
@@ -139,6 +150,14 @@ class Block(Protocol):
     def record(self, first: int, last: int, objective: Any, bound: Any) -> None:
         """Note the objectives and bounds (tiles,) of a run of tiles, if they are asked for."""
         ...
+
+
+Ready = tuple[Block, int, int]
+
+
+def equal_runs(tiles: int, step: int) -> list[tuple[int, int]]:
+    """Cut tiles into runs ``(first, last)`` of ``step``; the last one may be shorter."""
+    return [(first, min(first + step, tiles)) for first in range(0, tiles, step)]
 
 
 def keeps(asked: bool | None, size: int, share: bool, *, small: int = _SMALL_PRICES) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,7 @@ from ..frameworks import framework_of
 from ..problem import MaskProblem
 from ..tiling import Region, Segment
 from ..types import BoolArray, Bounds, Prices
-from . import SMALL_SUMS, Chunk, TileNumbers, keeps
+from . import SMALL_SUMS, Chunk, TileNumbers, equal_runs, keeps
 from .host import tile_numbers, worth
 
 
@@ -82,6 +82,14 @@ class DeviceBlock:
         framework = self.problem.framework
         assert framework is not None
         return framework.double_precision()
+
+    def runs(self, step: int) -> list[tuple[int, int]]:
+        """Cut the block's tiles into runs of up to ``step`` tiles."""
+        return equal_runs(self.tiles, step)
+
+    def ready(self, first: int, last: int) -> AbstractContextManager[tuple[Any, int, int]]:
+        """Give the block itself: its scores can be read."""
+        return nullcontext((self, first, last))
 
     def number(self, tile: int) -> int:
         """Row-major number, in the whole array, of the block's ``tile``-th tile."""

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from ..problem import MaskProblem
 from ..tiling import Region, Segment, Tiling
 from ..types import BoolArray, Bounds, Float64Array, Prices, Score
-from . import SMALL_SUMS, Chunk, TileNumbers, keeps
+from . import SMALL_SUMS, Chunk, Ready, TileNumbers, equal_runs, keeps
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 Index = Any  # of tiles in a block's grid
@@ -106,6 +106,14 @@ class HostBlock:
     def arithmetic(self) -> AbstractContextManager[object]:
         """Open an empty context: NumPy always has float64."""
         return nullcontext()
+
+    def runs(self, step: int) -> list[tuple[int, int]]:
+        """Cut the block's tiles into runs of up to ``step`` tiles."""
+        return equal_runs(self.tiles, step)
+
+    def ready(self, first: int, last: int) -> AbstractContextManager[Ready]:
+        """Give the block itself: its scores can be read."""
+        return nullcontext((self, first, last))
 
     def number(self, tile: int) -> int:
         """Row-major number, in the whole array, of the block's ``tile``-th tile."""

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ..checks import choice, integer, number
 from ..pattern import Pattern
+from .exchanges import check_exchanges, exchange
 from .layer_problem import LayerProblem, outputs_first
 from .least_squares import METHODS, fit
 from .projection import best_mask, layer_pattern
@@ -57,6 +58,7 @@ def admm(
     damping: float = 0.01,
     iterations: int = 100,
     rho: float = 0.1,
+    exchanges: int = 0,
     keep: Any | None = None,
     method: str = "auto",
     backend: str = "auto",
@@ -93,6 +95,12 @@ def admm(
         At most so many; layers of real models end by themselves after about 30.
     rho : float
         First penalty. A smaller one takes more iterations and rarely ends at a better mask.
+    exchanges : int
+        Rounds of exchanges after the iterations, at most one in each row in each round: a kept entry for a
+        dropped one, within a group or, in a transposable tile, by two rows that exchange opposite columns.
+        The error falls with each, altogether by 1 to 2 % on layers of real models within 30 to 50 rounds;
+        then they end by themselves. Each row is factorised, which takes 20 times as long as the iterations
+        at 384 inputs and 65 times at 1536. Pairs, V:N:M and patterns along axis -2 have no exchanges.
     keep : array of bool, broadcastable to ``w``, optional
         Entries that every mask must keep.
     method : {"auto", "cholesky", "pcg"}
@@ -137,19 +145,26 @@ def admm(
     """
     pattern, method = layer_pattern(pattern), choice("method", method, METHODS)
     iterations, rho = integer("iterations", iterations, least=1), number("rho", rho, above=0.0)
+    check_exchanges(pattern, integer("exchanges", exchanges, least=0))
     if progress is not None and not callable(progress):
         raise TypeError(f"progress must be callable as progress(iteration), got {progress!r}")
     space = Space.of("w", w, dtype)
     with space.open():
         layer = LayerProblem.read(w, hessian, damping, dtype, places=True)
+        xp = space.xp
         forced = None if keep is None else space.boolean("keep", keep)
 
         def project(scores: Any) -> Any:
             mask = best_mask(layer.shaped(scores), pattern, backend=backend, keep=forced)
-            return outputs_first(space.xp, mask)
+            return outputs_first(xp, mask)
 
         kept, found = iterate(layer, project, iterations, rho=rho, progress=progress)
-        return layer.unscaled(fit(layer, kept, method=method, start=found)), layer.shaped(kept)
+        found = fit(layer, kept, method=method, start=found)
+        held = None if forced is None else outputs_first(xp, xp.broadcast_to(forced, layer.shape))
+        done = exchange(
+            layer, kept, found, pattern, exchanges, method=method, inputs=layer.shape[-1], held=held
+        )
+        return layer.unscaled(done.weights), layer.shaped(done.mask)
 
 
 def iterate(

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -25,3 +31,25 @@ def one_blas_thread() -> Iterator[int]:
     before = max((int(each["num_threads"]) for each in blas.info()), default=1)
     with blas.limit(limits=1):
         yield before
+
+
+def in_threads(xp: Any, work: Callable[[Any], T], cut: Callable[[int], Iterable[Any]]) -> list[T]:
+    """Let each of the threads that BLAS would use work on chunks of its own; they hold no lock meanwhile.
+
+    Parameters
+    ----------
+    xp : namespace
+        Other libraries than NumPy share work out by themselves, and get one chunk after another.
+    work : callable
+        Called with each chunk.
+    cut : callable
+        Gives the chunks for a number of threads.
+    """
+    if xp is not np:
+        return [work(chunk) for chunk in cut(1)]
+    with one_blas_thread() as threads:
+        chunks = list(cut(threads))
+        if threads == 1 or len(chunks) == 1:
+            return [work(chunk) for chunk in chunks]
+        with ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(work, chunks))

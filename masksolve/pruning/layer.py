@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from . import saliency as scores_of
 from .adam import adam
 from .admm import iterate
+from .exchanges import exchange
 from .layer_problem import LayerProblem
 from .least_squares import fit, squared_errors
 from .projection import best_mask, prefer
@@ -35,7 +36,9 @@ class Pruned(NamedTuple):
         What the mean of each output lost, and its bias may take up.
     error_before, error_after : float or None
         Squared output error, relative to the squared outputs, of the dense weights under the mask
-        and of ``weights``. The last three are None if nothing is known but the weights.
+        and of ``weights``. These and the shift are None if nothing is known but the weights.
+    exchanged : int
+        Entries that exchanges after ADMM brought into the mask.
     """
 
     weights: Any
@@ -43,6 +46,7 @@ class Pruned(NamedTuple):
     shift: Any | None = None
     error_before: float | None = None
     error_after: float | None = None
+    exchanged: int = 0
 
 
 def prune_layer(
@@ -110,6 +114,7 @@ def prune_layer(
             xp.stack([each.shift for each in done]),
             sum(each.before for each in done) / energy,
             sum(each.after for each in done) / energy,
+            sum(each.exchanged for each in done),
         )
 
 
@@ -120,6 +125,7 @@ class _Outcome(NamedTuple):
     before: float
     after: float
     energy: float
+    exchanged: int
 
 
 def _prune_group(layer: _Group, seen: Statistics, dtype: Any, shifts: bool) -> _Outcome:
@@ -128,7 +134,7 @@ def _prune_group(layer: _Group, seen: Statistics, dtype: Any, shifts: bool) -> _
     xp = space.xp
     plain_gram = space.matrix("gram", seen.gram)
     gram = space.matrix("covariance", seen.covariance) if shifts else plain_gram
-    found, mask = layer.fitted(seen, gram) if seen.count else (w, layer.masked(None))
+    found, mask, exchanged = layer.fitted(seen, gram) if seen.count else (w, layer.masked(None), 0)
     plain = xp.where(mask, w, xp.zeros_like(w))
     rounded = xp.astype(xp.astype(found, dtype), space.dtype)
     new, masked = (squared_errors(xp, other - w, gram) for other in (rounded, plain))
@@ -144,6 +150,7 @@ def _prune_group(layer: _Group, seen: Statistics, dtype: Any, shifts: bool) -> _
         max(float(xp.sum(before)), 0.0),
         max(float(xp.sum(xp.where(better, new, masked))), 0.0),
         float(xp.sum(energy)),
+        exchanged,
     )
 
 
@@ -156,13 +163,30 @@ class _Group:
     inputs: int
     recipe: Recipe
 
-    def fitted(self, seen: Statistics, gram: Any) -> tuple[Any, Any]:
-        """Weights and mask as the recipe asks for."""
+    def fitted(self, seen: Statistics, gram: Any) -> tuple[Any, Any, int]:
+        """Weights and mask as the recipe asks for, and how many entries were exchanged."""
+        if self.recipe.method == "admm":
+            return self._by_admm(gram)
+        return *self._by_saliency(seen, gram), 0
+
+    def _by_admm(self, gram: Any) -> tuple[Any, Any, int]:
+        recipe, layer = self.recipe, self._problem(gram)
+        kept, start = iterate(layer, self.best, recipe.iterations)
+        weights = fit(layer, kept, method=recipe.solver, start=start)
+        done = exchange(
+            layer,
+            kept,
+            weights,
+            recipe.pattern,
+            recipe.exchanges,
+            method=recipe.solver,
+            inputs=self.inputs,
+            held=self.w != 0 if recipe.keep_old else None,
+        )
+        return layer.unscaled(done.weights), done.mask, done.exchanged
+
+    def _by_saliency(self, seen: Statistics, gram: Any) -> tuple[Any, Any]:
         recipe, xp = self.recipe, self.space.xp
-        if recipe.method == "admm":
-            layer = self._problem(gram)
-            kept, start = iterate(layer, self.best, recipe.iterations)
-            return layer.unscaled(fit(layer, kept, method=recipe.solver, start=start)), kept
         if recipe.saliency == "sparsegpt":
             weights, mask = self._sparsegpt(gram)
         else:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-import numpy as np
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 from ..checks import choice
-from .blas import one_blas_thread
+from .blas import in_threads
 from .layer_problem import LayerProblem
 from .space import Space
 
@@ -159,24 +156,12 @@ def _by_rows(layer: LayerProblem, kept: Any) -> Any:
     def moves(rows: Any) -> Any:
         return _moves(layer, xp.take(kept, rows, axis=0), xp.take(pull, rows, axis=0))
 
-    if xp is np:
-        found = _in_threads(moves, order, int(xp.max(counts)))
-    else:
-        found = [moves(rows) for rows in _chunks(order, int(xp.max(counts)))]
+    most = int(xp.max(counts))
+    found = in_threads(xp, moves, lambda threads: _chunks(order, most, threads))
     return held + xp.take(xp.concat(found), xp.argsort(order), axis=0)
 
 
-def _in_threads(moves: Callable[[Any], Any], order: Any, most: int) -> list[Any]:
-    """Let each of the threads that BLAS would use solve systems of its own; they hold no lock meanwhile."""
-    with one_blas_thread() as threads:
-        chunks = list(_chunks(order, most, threads))
-        if threads == 1 or len(chunks) == 1:
-            return [moves(rows) for rows in chunks]
-        with ThreadPoolExecutor(threads) as pool:
-            return list(pool.map(moves, chunks))
-
-
-def _chunks(order: Any, most: int, threads: int = 1) -> Iterator[Any]:
+def _chunks(order: Any, most: int, threads: int) -> Iterator[Any]:
     rows = order.shape[0]
     step = max(1, min(_CHUNK_ENTRIES // max(most, 1) ** 2, rows) // threads)
     for first in range(0, rows, step):
@@ -184,28 +169,59 @@ def _chunks(order: Any, most: int, threads: int = 1) -> Iterator[Any]:
 
 
 def _moves(layer: LayerProblem, kept: Any, pull: Any) -> Any:
-    """Solve ``gram[k, k] d = pull[k]`` for every row's kept columns k; zero elsewhere.
+    """Solve ``gram[k, k] d = pull[k]`` for every row's kept columns k; zero elsewhere."""
+    xp, equations = layer.space.xp, NormalEquations.of(layer, kept)
+    if not equations.support.shape[1]:
+        return xp.zeros_like(pull)
+    right = xp.take_along_axis(pull, equations.support, axis=1) * equations.real
+    return equations.spread(xp.linalg.solve(equations.matrix, right[:, :, None])[:, :, 0])
+
+
+class NormalEquations(NamedTuple):
+    """Gram matrices of the kept columns of some rows.
 
     Rows that keep fewer than the others are filled up with equations ``d = 0``.
+
+    Attributes
+    ----------
+    space : Space
+    support : array of int, shape (rows, most)
+        Kept columns of each row in their order, then others.
+    real : array, shape (rows, most)
+        1 for kept columns, 0 for those that fill up.
+    matrix : array, shape (rows, most, most)
+    back : array of int, shape (rows, columns)
+        Place of each column in ``support``; beyond it if the column is not there.
     """
-    xp, columns = layer.space.xp, kept.shape[1]
-    most = int(xp.max(xp.sum(xp.astype(kept, xp.int64), axis=1)))
-    if not most:
-        return xp.zeros_like(pull)
-    kept_first = xp.argsort(xp.astype(~kept, xp.int8), axis=1)  # stable: columns stay in order
-    support = kept_first[:, :most]
-    real = xp.astype(xp.take_along_axis(kept, support, axis=1), pull.dtype)
-    places = support[:, :, None] * columns + support[:, None, :]
-    normal = xp.reshape(
-        xp.take(xp.reshape(layer.gram, (-1,)), xp.reshape(places, (-1,)), axis=0), places.shape
-    )
-    # A place that is no kept column gets a row of the identity; others keep the unit diagonal.
-    both, one = real[:, :, None] * real[:, None, :], layer.space.eye(most)[None, :, :]
-    normal = normal * both + one * (1 - real)[:, :, None]
-    right = xp.take_along_axis(pull, support, axis=1) * real
-    found = xp.linalg.solve(normal, right[:, :, None])[:, :, 0]
-    rest = xp.zeros((kept.shape[0], columns - most), dtype=pull.dtype, device=layer.space.device)
-    return xp.take_along_axis(xp.concat([found, rest], axis=1), xp.argsort(kept_first, axis=1), axis=1)
+
+    space: Space
+    support: Any
+    real: Any
+    matrix: Any
+    back: Any
+
+    @classmethod
+    def of(cls, layer: LayerProblem, kept: Any) -> NormalEquations:
+        """Gather the equations of rows with the mask ``kept`` (rows, columns)."""
+        xp, columns = layer.space.xp, kept.shape[1]
+        most = int(xp.max(xp.sum(xp.astype(kept, xp.int64), axis=1)))
+        order = xp.argsort(xp.astype(~kept, xp.int8), axis=1)  # stable: columns stay in order
+        support = order[:, :most]
+        real = xp.astype(xp.take_along_axis(kept, support, axis=1), layer.gram.dtype)
+        places = support[:, :, None] * columns + support[:, None, :]
+        normal = xp.reshape(
+            xp.take(xp.reshape(layer.gram, (-1,)), xp.reshape(places, (-1,)), axis=0), places.shape
+        )
+        # A place that is no kept column gets a row of the identity; others keep the unit diagonal.
+        both, one = real[:, :, None] * real[:, None, :], layer.space.eye(most)[None, :, :]
+        matrix = normal * both + one * (1 - real)[:, :, None]
+        return cls(layer.space, support, real, matrix, xp.argsort(order, axis=1))
+
+    def spread(self, values: Any) -> Any:
+        """Values at the support as values of all columns, zero elsewhere."""
+        xp, (rows, columns) = self.space.xp, self.back.shape
+        rest = xp.zeros((rows, columns - values.shape[1]), dtype=values.dtype, device=self.space.device)
+        return xp.take_along_axis(xp.concat([values, rest], axis=1), self.back, axis=1)
 
 
 def _conjugate_gradients(layer: LayerProblem, kept: Any, begun: Any) -> Any:

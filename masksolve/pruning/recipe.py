@@ -8,6 +8,7 @@ from typing import Any
 
 from ..checks import boolean, choice, integer, number
 from ..pattern import Pattern
+from .exchanges import check_exchanges
 from .least_squares import METHODS as SOLVERS
 from .projection import layer_pattern
 from .space import PRECISIONS
@@ -36,6 +37,8 @@ class Recipe:
         Of Adam.
     iterations : int
         Of ADMM, at most.
+    exchanges : int
+        Rounds of exchanges after ADMM, at most: see `masksolve.reconstruction.admm`.
     damping : float
         See `masksolve.saliency.damped`.
     solver : {"auto", "cholesky", "pcg"}
@@ -58,6 +61,7 @@ class Recipe:
     saliency: str | Saliency
     steps: int
     iterations: int
+    exchanges: int
     damping: float
     solver: str
     backend: str
@@ -72,6 +76,7 @@ class Recipe:
         saliency: str | Saliency | None = None,
         steps: int = 1000,
         iterations: int = 100,
+        exchanges: int = 0,
         damping: float = 0.01,
         solver: str = "auto",
         backend: str = "auto",
@@ -87,12 +92,17 @@ class Recipe:
             )
         if saliency is not None and not callable(saliency) and saliency not in SALIENCIES:
             raise ValueError(f"saliency must be one of {SALIENCIES} or a callable, got {saliency!r}")
+        pattern, exchanges = layer_pattern(pattern), integer("exchanges", exchanges, least=0)
+        check_exchanges(pattern, exchanges)
+        if method != "admm" and exchanges:
+            raise ValueError(f"exchanges must be 0 unless method='admm', got {exchanges} with {method=}")
         values = {
-            "pattern": layer_pattern(pattern),
+            "pattern": pattern,
             "method": method,
             "saliency": "magnitude" if saliency is None else saliency,
             "steps": integer("steps", steps, least=1),
             "iterations": integer("iterations", iterations, least=1),
+            "exchanges": exchanges,
             "damping": number("damping", damping, least=0.0),
             "solver": choice("solver", solver, SOLVERS),
             "backend": backend,
@@ -104,7 +114,8 @@ class Recipe:
 
     def __str__(self) -> str:
         if self.method == "admm":
-            return f"admm to '{self.pattern}'"
+            more = f" and {self.exchanges} rounds of exchanges" if self.exchanges else ""
+            return f"admm{more} to '{self.pattern}'"
         kind = self.saliency if isinstance(self.saliency, str) else _name(self.saliency)
         return f"{self.method} to '{self.pattern}' by {kind}"
 

@@ -108,6 +108,11 @@ class Space:
             raise ValueError(f"{name} must be finite{limit}, got {found} at index {index}")
         return wide
 
+    @property
+    def on_host(self) -> bool:
+        """Whether it is in memory that the processor computes in."""
+        return self.framework is None or self.framework.on_host(self.like)
+
     def matrix(self, name: str, value: Any) -> Any:
         """``value`` as a finite matrix of this space."""
         array = self.real(name, value)

@@ -14,7 +14,15 @@ PATTERNS = (
     *("2:4 x 4:8", "4:8 x 2:4", "1:2 x 2:4", "2:4 x 1:2", "4:8 x 8:16", "8:16 x 4:8", "1:3 x 2:6"),
     *("3:9 x 2:6", "2:8 x 4:16", "8:16 x 2:4", "16:32 x 8:16", "4:8 x 32:64", "32:64 x 16:32"),
     *("2:4 x 4:8 at_most", "4:8 x 2:4 at_most", "4:8 x 8:16 at_most", "6:8 x 3:4 at_most"),
-    *("2:4 x 4:8 pad", "4:8 x 2:4 at_most pad"),
+    *(
+        "2:4 x 6:8 at_most",
+        "6:8 x 2:4 at_most",
+        "1:4 x 2:4 at_most",
+        "8:16 x 9:16 at_most",
+        "3:5 x 2:7 at_most",
+    ),
+    *("4:8 x 9:16 at_most", "1:2 x 3:16 at_most", "16:32 x 5:16 at_most", "30:64 x 20:48 at_most"),
+    *("2:4 x 4:8 pad", "4:8 x 2:4 at_most pad", "2:4 x 5:8 at_most pad"),
 )
 
 
@@ -42,7 +50,7 @@ def test_proven_and_the_same_on_every_instruction_set(text):
 
 
 @pytest.mark.filterwarnings("ignore::masksolve.SignedScoresWarning")
-@pytest.mark.parametrize("text", ["2:4 x 4:8", "8:16 x 4:8", "2:4 x 4:8 at_most"])
+@pytest.mark.parametrize("text", ["2:4 x 4:8", "8:16 x 4:8", "2:4 x 4:8 at_most", "2:4 x 6:8 at_most"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int8])
 def test_any_memory_order(text, dtype):
     scores = (20 * np.random.default_rng(4).standard_normal((3, 32, 48))).astype(dtype)
@@ -60,7 +68,7 @@ def test_any_memory_order(text, dtype):
         assert result.objective == pytest.approx(reference.objective, rel=1e-6)
 
 
-@pytest.mark.parametrize("text", ["2:4 x 4:8", "4:8 x 8:16", "8:16 x 4:8 at_most"])
+@pytest.mark.parametrize("text", ["2:4 x 4:8", "4:8 x 8:16", "8:16 x 4:8 at_most", "6:8 x 2:4 at_most"])
 def test_warm_starts_and_scores_of_weights(text):
     rng = np.random.default_rng(5)
     weights = rng.standard_normal((64, 64)).astype(np.float32)

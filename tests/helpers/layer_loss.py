@@ -1,4 +1,4 @@
-"""ADMM for a layer's loss, spelled out in NumPy without any shortcut: what the library's is measured by."""
+"""Layers to prune, their loss, and ADMM spelled out in NumPy without any shortcut, to measure ours by."""
 
 import numpy as np
 
@@ -34,3 +34,17 @@ def by_rows(w, mask, hessian):
     for row, kept in enumerate(mask):
         found[row, kept] = np.linalg.lstsq(hessian[np.ix_(kept, kept)], hessian[kept] @ w[row])[0]
     return found
+
+
+def correlated(seed, outputs, inputs, samples=300):
+    """Weights, and inputs of very different size that depend on each other."""
+    rng = np.random.default_rng(seed)
+    mix = rng.standard_normal((inputs, inputs)) * np.geomspace(0.02, 3, inputs)[:, None]
+    x = rng.standard_normal((samples, inputs)) @ mix * np.exp(rng.standard_normal(inputs))
+    return rng.standard_normal((outputs, inputs)), x
+
+
+def damped_error(w, found, hessian):
+    change = found.astype(np.float64) - w
+    h = hessian + 0.01 * np.trace(hessian) / len(hessian) * np.eye(len(hessian))
+    return float(np.sum(change @ h * change))

@@ -6,7 +6,7 @@ from pathlib import Path
 import assertions
 import numpy as np
 import pytest
-from layer_loss import reference
+from layer_loss import correlated, damped_error, reference
 
 import masksolve as ms
 from masksolve.pruning import reconstruction
@@ -19,20 +19,6 @@ PATTERNS = [
     *("1:2-T", "2:4-T", "4:8-T", "3:8-T", "8:16-T", "16:32-T"),
     *("2:4-T at_most", "4:8-T at_most", "8:16-T at_most"),
 ]
-
-
-def correlated(seed, outputs, inputs, samples=300):
-    """Weights, and inputs of very different size that depend on each other."""
-    rng = np.random.default_rng(seed)
-    mix = rng.standard_normal((inputs, inputs)) * np.geomspace(0.02, 3, inputs)[:, None]
-    x = rng.standard_normal((samples, inputs)) @ mix * np.exp(rng.standard_normal(inputs))
-    return rng.standard_normal((outputs, inputs)), x
-
-
-def damped_error(w, found, hessian):
-    change = found.astype(np.float64) - w
-    h = hessian + 0.01 * np.trace(hessian) / len(hessian) * np.eye(len(hessian))
-    return float(np.sum(change @ h * change))
 
 
 def masked_error(w, pattern, hessian):

@@ -29,6 +29,8 @@ CALLS = {
     "sparsegpt": lambda make: reconstruction.sparsegpt(make(W), make(H), "2:4-T", block=8),
     "admm": lambda make: reconstruction.admm(make(W), make(H), "2:4-T"),
     "admm at most": lambda make: reconstruction.admm(make(W), make(H), "4:8-T at_most"),
+    "admm with exchanges": lambda make: reconstruction.admm(make(W), make(H), "2:4", exchanges=5),
+    "admm with exchanges in tiles": lambda make: reconstruction.admm(make(W), make(H), "2:4-T", exchanges=5),
     "admm with forced entries": lambda make: reconstruction.admm(
         make(W), make(H), "2:4", keep=make(np.eye(8, 16, dtype=bool))
     ),

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import math
 import sys
+import warnings
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
 from typing import Any
 
 import ml_dtypes
@@ -23,6 +26,8 @@ from masksolve._ext.exact import instruction_sets
 from masksolve._ext.greedy import solve_greedy
 from masksolve.layout.host import HostLayout
 from masksolve.problem import MaskProblem
+
+warnings.simplefilter("ignore", ms.SignedScoresWarning)  # many of the scores drawn are signed
 
 Array = npt.NDArray[Any]
 
@@ -156,28 +161,37 @@ def count() -> None:
             raise AssertionError(f"{n}:{m}-T: {number} and {mirrored} masks")
 
 
-def main(cases: int) -> None:
-    count()
+def drive(seed: int) -> Counter[str]:
+    """Solve one random problem by every compiled backend; how many times each of them solved it."""
     solved: Counter[str] = Counter()
-    for seed in range(cases):
-        scores, pattern, options = draw(np.random.default_rng(seed))
-        if pattern.remainder != "dense" and scores.size:
-            solve_with_score_rules(np.random.default_rng(seed), scores, pattern)
-        masks: dict[str, Array] = {}
-        for backend, variant in engines():
-            try:
-                result = solve(backend, scores, pattern, options | variant)
-                if result is None:
-                    continue
-                if backend == "exact" and result.duals is not None:
-                    solve(backend, scores, pattern, options | variant | {"warm_start": result})
-                np.testing.assert_array_equal(result.mask, masks.setdefault(backend, result.mask))
-            except Exception as error:
-                error.add_note(
-                    f"seed {seed}: {backend} {variant}, {pattern!r}, {scores.dtype} {scores.shape}, {options}"
-                )
-                raise
-            solved[" ".join((backend, *variant.values()))] += 1
+    scores, pattern, options = draw(np.random.default_rng(seed))
+    if pattern.remainder != "dense" and scores.size:
+        solve_with_score_rules(np.random.default_rng(seed), scores, pattern)
+    masks: dict[str, Array] = {}
+    for backend, variant in engines():
+        try:
+            result = solve(backend, scores, pattern, options | variant)
+            if result is None:
+                continue
+            if backend == "exact" and result.duals is not None:
+                solve(backend, scores, pattern, options | variant | {"warm_start": result})
+            np.testing.assert_array_equal(result.mask, masks.setdefault(backend, result.mask))
+        except Exception as error:
+            error.add_note(
+                f"seed {seed}: {backend} {variant}, {pattern!r}, {scores.dtype} {scores.shape}, {options}"
+            )
+            raise
+        solved[" ".join((backend, *variant.values()))] += 1
+    return solved
+
+
+def main(cases: int) -> None:
+    solved: Counter[str] = Counter()
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:  # a process for each processor
+        counted = pool.submit(count)
+        for each in pool.map(drive, range(cases), chunksize=4):
+            solved += each
+        counted.result()
     print(f"{cases} cases:", ", ".join(f"{name} solved {count}" for name, count in sorted(solved.items())))
     if len(solved) != len(engines()):
         raise AssertionError("some backend solved nothing")

@@ -12,7 +12,14 @@ import pytest
 import masksolve as ms
 
 SHARED = ("2:4 x 4:8", "4:8 x 2:4", "1:2 x 2:4", "2:8 x 1:4", "4:8 x 8:16", "1:4 x 2:8 at_most")
-PATTERNS = (*SHARED, "2:4 x 6:8 at_most", "6:8 x 2:4 at_most", "1:3 x 4:5 at_most")
+PATTERNS = (
+    *SHARED,
+    "2:4 x 6:8 at_most",
+    "6:8 x 2:4 at_most",
+    "1:3 x 4:5 at_most",
+    "1:4 x 2:4 at_most",
+    "4:8 x 5:8 at_most",
+)
 
 
 def groups_of(pattern):

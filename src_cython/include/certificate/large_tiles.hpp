@@ -13,28 +13,24 @@
 namespace masksolve {
 namespace MASKSOLVE_ISA {
 
-// Reads the mask bytes as they were written and the prices as they are handed out. `P`: columns, rounded up;
-// no fewer than rows.
-template <typename T, int P>
+// Reads the mask bytes as they were written and the prices as they are handed out.
+template <typename T>
 class LargeTileCertifier {
 public:
-    explicit LargeTileCertifier(const Job& job)
+    // `pitch`: prices a tile, zeros beyond its sides; a multiple of 8, and no less than the sides.
+    LargeTileCertifier(const Job& job, int pitch)
         : job_(job),
           height_(job.height),
           width_(job.width),
+          pitch_(pitch),
           rounding_(job.height, job.width),
           square_(Staging<T>::squares_later(job)) {}
 
-    // The first `count` tiles of the window. Prices: P a tile, zeros beyond its sides. `R`: rows, rounded up,
-    // for which a loop is unrolled.
-    template <int R>
+    // The first `count` tiles of the window.
     void certify(const Window<T>& window, int count, const T* u, const T* v, Verdicts& verdicts) {
-        for (int first = 0; first < count; first += batch) {
-            const int here = std::min(batch, count - first);
-            if (!signed_ && !read_batch<R>(window, first, here, u, v, verdicts)) signed_ = true;
-            if (signed_) read_batch<R>(window, first, here, u, v, verdicts);
-            add_up(first, verdicts);
-        }
+        if (width_ == pitch_ && height_ % 8 == 0 && !square_) read<8>(window, count, u, v, verdicts);
+        else if (width_ == pitch_ && height_ % 4 == 0 && !square_) read<4>(window, count, u, v, verdicts);
+        else read<0>(window, count, u, v, verdicts);
     }
 
 private:
@@ -45,12 +41,12 @@ private:
     static constexpr Word ones = 0x0101010101010101u;
 
     const Job& job_;
-    int height_, width_;
+    int height_, width_, pitch_;
     Rounding rounding_;
     bool square_;
     bool signed_ = false;  // a kept score was negative: most arrays have none of them, or many
-    alignas(64) T padded_scores_[P][P];
-    alignas(64) char padded_mask_[P][P];
+    alignas(64) T padded_scores_[longest_side][longest_side];
+    alignas(64) char padded_mask_[longest_side][longest_side];
     // Of each tile of the batch, in lanes: its columns' sums; the least kept magnitude of a column that keeps
     // more than zeros, and how many columns do.
     alignas(64) double violation_[batch][lanes], kept_[batch][lanes], magnitude_[batch][lanes];
@@ -58,45 +54,53 @@ private:
     alignas(64) double lines_[batch];  // what lines contribute that keep fewer than they may
 
     // Rows of a tile, their strides in bytes.
-    struct Rows {
+    struct TileRows {
         const char *scores, *mask;
         std::ptrdiff_t down, mask_down;
     };
 
+    // `Rows`: tiles of a multiple of so many rows that need no padding, or 0 for all others.
+    template <int Rows>
+    void read(const Window<T>& window, int count, const T* u, const T* v, Verdicts& verdicts) {
+        for (int first = 0; first < count; first += batch) {
+            const int here = std::min(batch, count - first);
+            if (!signed_ && !read_batch<Rows>(window, first, here, u, v, verdicts)) signed_ = true;
+            if (signed_) read_batch<Rows>(window, first, here, u, v, verdicts);
+            add_up(first, verdicts);
+        }
+    }
+
     // False, and no answer, if a kept score is negative and signed_ is false.
-    template <int R>
+    template <int Rows>
     __attribute__((noinline)) bool read_batch(const Window<T>& window, int first, int count, const T* u,
                                               const T* v, Verdicts& verdicts) {
         bool answered = true;
         for (int t = 0; t < count; ++t) {
             const int tile = first + t;
-            const T *rows = u + tile * P, *columns = v + tile * P;
-            Rows tile_rows{reinterpret_cast<const char*>(window.row(tile, 0)), window.mask_row(tile, 0),
-                           window.down, window.mask_down};
-            if (height_ == R && width_ == P && !square_) {
-                if (signed_) read_tile<R, true, false>(tile_rows, t, rows, columns);
-                else answered &= read_tile<R, false, false>(tile_rows, t, rows, columns);
+            const T *rows = u + tile * pitch_, *columns = v + tile * pitch_;
+            TileRows tile_rows{reinterpret_cast<const char*>(window.row(tile, 0)), window.mask_row(tile, 0),
+                               window.down, window.mask_down};
+            if constexpr (Rows != 0) {
+                if (signed_) read_tile<Rows, true, false>(tile_rows, t, rows, columns);
+                else answered &= read_tile<Rows, false, false>(tile_rows, t, rows, columns);
             } else {
-                read_any_tile(tile_rows, t, rows, columns);
+                if (width_ < pitch_) fill_up(tile_rows);
+                if (square_) read_tile<0, true, true>(tile_rows, t, rows, columns);
+                else read_tile<0, true, false>(tile_rows, t, rows, columns);
             }
-            verdicts.feasible &= count_lines(tile_rows, t, rows, columns);
+            verdicts.feasible &= pitch_ == 8    ? count_lines<1>(tile_rows, t, rows, columns)
+                                 : pitch_ == 16 ? count_lines<2>(tile_rows, t, rows, columns)
+                                 : pitch_ == 32 ? count_lines<4>(tile_rows, t, rows, columns)
+                                                : count_lines<8>(tile_rows, t, rows, columns);
         }
         return answered;
     }
 
-    // A tile of any shape and sign.
-    __attribute__((noinline)) void read_any_tile(Rows& tile, int t, const T* u, const T* v) {
-        if (width_ < P) fill_up(tile);
-        if constexpr (sizeof(T) == sizeof(float))
-            if (square_) return void(read_tile<0, true, true>(tile, t, u, v));
-        read_tile<0, true, false>(tile, t, u, v);
-    }
-
     // Copies of the rows, up to a whole number of lanes.
-    void fill_up(Rows& tile) {
+    void fill_up(TileRows& tile) {
         for (int i = 0; i < height_; ++i) {
-            std::memset(padded_scores_[i], 0, sizeof padded_scores_[i]);
-            std::memset(padded_mask_[i], 0, sizeof padded_mask_[i]);
+            std::memset(padded_scores_[i], 0, pitch_ * sizeof(T));
+            std::memset(padded_mask_[i], 0, pitch_);
             std::memcpy(padded_scores_[i], tile.scores + i * tile.down, width_ * sizeof(T));
             std::memcpy(padded_mask_[i], tile.mask + i * tile.mask_down, width_);
         }
@@ -104,40 +108,41 @@ private:
                 sizeof padded_mask_[0]};
     }
 
-    // Entries of a tile. `R`: its height, and its width is P; or 0. Returns false if a kept score is negative
-    // and Signed is not.
-    template <int R, bool Signed, bool square>
-    inline __attribute__((always_inline)) bool read_tile(const Rows& tile, int t, const T* u, const T* v) {
+    // Entries of a tile. Returns false if a kept score is negative and Signed is not.
+    template <int Rows, bool Signed, bool square>
+    inline __attribute__((always_inline)) bool read_tile(const TileRows& tile, int t, const T* u,
+                                                         const T* v) {
         const Wide zero = Wide::all(0.0), infinite = Wide::all(std::numeric_limits<double>::infinity());
         const Bits zero_bits = Bits::all(std::int64_t{0});
         const Bits sign = Bits::all(std::numeric_limits<std::int64_t>::min());
         Wide violation = zero, kept = zero, magnitude = zero, least_kept = infinite, worthy = zero;
         Bits signs = zero_bits;
-        alignas(64) double row_price[P];
-        for (int at = 0; at < P; at += lanes) {
+        alignas(64) double row_price[longest_side];
+        for (int at = 0; at < pitch_; at += lanes) {
             const Wide price = Wide::convert(u + at);
             price.store(row_price + at);
             violation = violation + bits_and_not(price, sign) * Wide::all(rounding_.rows);
         }
-#pragma GCC unroll 1
-        for (int at = 0; at < P; at += lanes) {
+        for (int at = 0; at < pitch_; at += lanes) {
             Wide price = Wide::convert(v + at);
             violation = violation + bits_and_not(price, sign) * Wide::all(rounding_.columns);
-            if (R == 0 && at + lanes > width_) price = costly_beyond_the_tile(price, at);
+            if (Rows == 0 && at + lanes > width_) price = costly_beyond_the_tile(price, at);
             Wide column = zero, size = zero;
             const char* scores = tile.scores + at * sizeof(T);
             const char* mask = tile.mask + at;
-            const int height = R ? R : height_;
+            constexpr int together = Rows == 0 ? 1 : Rows;
+            for (int first = 0; first < height_; first += together) {
 #pragma GCC unroll 8
-            for (int i = 0; i < height; ++i, scores += tile.down, mask += tile.mask_down) {
-                Wide score = Wide::convert(reinterpret_cast<const T*>(scores));
-                if (square) score = score * score;
-                const Choice kept_here(mask);
-                const Wide cost = Wide::all(row_price[i]) + price;
-                violation = violation + positive_part(kept_here.turned_difference(score, cost));
-                column = kept_here.added(column, score);
-                if (Signed) size = kept_here.added(size, bits_and_not(score, sign));
-                else signs = kept_here.gathered(signs, score);
+                for (int i = first; i < first + together; ++i, scores += tile.down, mask += tile.mask_down) {
+                    Wide score = Wide::convert(reinterpret_cast<const T*>(scores));
+                    if (square) score = score * score;
+                    const Choice kept_here(mask);
+                    const Wide cost = Wide::all(row_price[i]) + price;
+                    violation = violation + positive_part(kept_here.turned_difference(score, cost));
+                    column = kept_here.added(column, score);
+                    if (Signed) size = kept_here.added(size, bits_and_not(score, sign));
+                    else signs = kept_here.gathered(signs, score);
+                }
             }
             if (!Signed) size = column;
             kept = kept + column;
@@ -163,9 +168,9 @@ private:
         return Wide::load(costs);
     }
 
-    // Whether the mask of a tile meets the bounds; notes what its lines contribute.
-    inline __attribute__((always_inline)) bool count_lines(const Rows& tile, int t, const T* u, const T* v) {
-        constexpr int words = P / 8;
+    // Whether the mask of a tile meets the bounds; notes what its lines contribute. `words`: those of a row.
+    template <int words>
+    __attribute__((noinline)) bool count_lines(const TileRows& tile, int t, const T* u, const T* v) {
         Word in_columns[words] = {}, seen = 0, differs = 0;
         const Word row_most = static_cast<Word>(job_.row_most),
                    column_most = static_cast<Word>(job_.column_most);
@@ -189,7 +194,7 @@ private:
         lines_[t] = 0;
         if ((seen & ~ones) != 0) return false;
         if (job_.row_least == job_.row_most) return differs == 0;
-        if (differs == 0 && !has_sign(u, P) && !has_sign(v, P)) return true;
+        if (differs == 0 && !has_sign(u, pitch_) && !has_sign(v, pitch_)) return true;
         return add_violations_of_lines(job_, tile.mask, tile.mask_down, height_, width_, u, v, lines_[t]);
     }
 

@@ -17,8 +17,8 @@ __attribute__((noinline)) void run_kernel(const Job& job, Outcome& outcome, bool
 
 template <typename T>
 void solve_as(const Job& job, Outcome& outcome) {
-    const int m = job.width;  // no tile is higher than wide, see dispatch.cpp
-    const bool square = job.height == job.width;
+    const int m = std::max(job.height, job.width);
+    const bool square = job.height == job.width && job.row_most == job.column_most;
     if (job.height == 1) {
         if (m == 4) run_kernel<T, GroupRun, 4, 4>(job, outcome, true);
         else if (m < 4) run_kernel<T, GroupRun, 4, 0>(job, outcome, true);

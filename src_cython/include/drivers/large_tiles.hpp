@@ -23,7 +23,7 @@ public:
           at_most_(job.row_least == 0),
           square_(Staging<T>::squares_later(job)),
           kernel_(job.height, job.width, job.row_most, job.column_most),
-          certifier_(job) {}
+          certifier_(job, C) {}
 
     void solve(const Strip& strip, std::ptrdiff_t k, int count, Window<T>& window,
                Verdicts& verdicts) override {
@@ -31,14 +31,14 @@ public:
             const int here = std::min(together, count - t);
             fetch_ahead(job_, strip, k + t, here);
             for (int i = 0; i < here; ++i) load(window, t + i, i);
-            if (job_.start_columns.data == nullptr) {
-                kernel_.start(cold_rounds, false);
+            if (job_.start_columns.data == nullptr || kernel_.room_to_spare()) {
+                kernel_.start(kernel_.room_to_spare() ? 0 : cold_rounds, false);
                 for (int i = 0; i < here; ++i) finish(strip, k, window, t, i);
             } else {
                 solve_from_prices(strip, k, window, t, here);
             }
         }
-        certifier_.template certify<R>(window, count, u_[0], v_[0], verdicts);
+        certifier_.certify(window, count, u_[0], v_[0], verdicts);
         outcome_.augmentations += kernel_.augmentations;
         outcome_.steps += kernel_.steps;
         kernel_.augmentations = kernel_.steps = 0;
@@ -50,10 +50,11 @@ private:
     int height_, width_;
     bool at_most_, square_;
     TileKernel<T, R, C> kernel_;
-    LargeTileCertifier<T, C> certifier_;
+    LargeTileCertifier<T> certifier_;
     static constexpr int together = TileKernel<T, R, C>::together;
     Integer<T> signs_[together] = {};  // negative if a score of the tile is
-    // Prices of a segment's tiles, which are C / 2 + 1 wide at least, or 3, and 2 high; C a tile, zeros last.
+    // Prices of a segment's tiles, of which one side is C / 2 + 1 at least, or 3, and the other 2; C a tile,
+    // zeros last.
     static constexpr int least_entries = 2 * (C == 8 ? 3 : C / 2 + 1);
     static constexpr int most_tiles = std::min(segment_entries / least_entries, most_segment_tiles) + 1;
     alignas(64) T u_[most_tiles][C] = {}, v_[most_tiles][C];

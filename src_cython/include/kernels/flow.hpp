@@ -118,7 +118,9 @@ private:
             std::nth_element(line, line + most, line + free, largest_first);
             low = line[most];
         }
-        if (has_high) {
+        if (has_high && has_low && least == most) {
+            high = *std::min_element(line, line + most);
+        } else if (has_high) {
             std::nth_element(line, line + least - 1, line + free, largest_first);
             high = line[least - 1];
         }

@@ -1,5 +1,6 @@
 // The exact solver of tiles that keep so many in every row and so many in every column, within R by C. Rows
-// and columns keep equally many in all, as those of m-by-m tiles do that keep n in both.
+// and columns keep equally many in all, as those of m-by-m tiles do that keep n in both; or columns have room
+// for more than the rows keep, and keep at most so many.
 //
 // 1. Dual warm start: the rows' prices u, then the columns' v, in turn take the middle between the n-th and
 //    the (n+1)-th largest of s - v (s - u), n being what the line keeps, which minimises the dual while the
@@ -8,7 +9,10 @@
 // 3. Shortest augmenting paths (Dijkstra over reduced costs, from all columns with too many to the
 //    nearest with too few, dropping and adding entries in turn) until no column holds too many.
 // The first step has no branches, so that as many tiles as fill a register take it together. What becomes of
-// a tile depends on its own scores alone. Prices stay dual feasible in the sense that kept entries have s - u
+// a tile depends on its own scores alone. Where columns have room to spare, one that is not full must have
+// the price 0 in the end. So all begin with 0 there, without rounds of prices, and a path ends in any column
+// with room: only columns that are full, and stay so, ever get another price. Prices stay dual feasible in
+// the sense that kept entries have s - u
 // - v >= 0 and dropped ones <= 0, so at the end they prove the mask optimal.
 #pragma once
 
@@ -43,6 +47,7 @@ public:
           width_(width),
           row_n_(row_n),
           column_n_(column_n),
+          room_to_spare_(height * row_n < width * column_n),
           rows_(lowest_bits(height)),
           columns_(lowest_bits(width)) {
         for (int i = 0; i < R; ++i) std::fill_n(s[i], columns_at_once, -infinity);
@@ -52,7 +57,10 @@ public:
         for (int j = 0; j < C; ++j) bit_[j] = static_cast<I>(std::make_unsigned_t<I>{1} << (j % word_bits));
     }
 
-    // The dual warm start of all tiles in `s`; `warm`: start from the prices in `v`.
+    bool room_to_spare() const { return room_to_spare_; }
+
+    // The dual warm start of all tiles in `s`; `warm`: start from the prices in `v`. No rounds, and not warm,
+    // if there is room to spare.
     void start(int rounds, bool warm) {
         transpose_tiles();
         if (!warm) std::fill_n(v, columns_at_once, T{0});
@@ -83,7 +91,8 @@ public:
         T *const rows = prices_u(), *const columns = prices_v();
         const T low_u = *std::min_element(rows, rows + height_),
                 low_v = *std::min_element(columns, columns + width_);
-        if (low_u + low_v >= 0) {
+        if (low_u >= 0 && low_v >= 0) return true;
+        if (!room_to_spare_ && low_u + low_v >= 0) {
             const T shift = low_u < 0 ? -low_u : low_v < 0 ? low_v : T{0};
             for (int i = 0; i < height_; ++i) rows[i] = std::max(rows[i] + shift, T{0});
             for (int j = 0; j < width_; ++j) columns[j] = std::max(columns[j] - shift, T{0});
@@ -110,6 +119,7 @@ private:
     static constexpr int words = C / word_bits;
 
     int height_, width_, row_n_, column_n_;
+    bool room_to_spare_;
     std::uint64_t rows_, columns_;      // a bit for each of the tile's lines
     alignas(64) T t_[C][rows_at_once];  // the transposes of s
     alignas(64) T low_[lanes];          // the (n+1)-th largest of s - v in each row

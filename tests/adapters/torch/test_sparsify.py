@@ -205,6 +205,30 @@ def test_steps_between_refreshes_solve_nothing(monkeypatch):
     assert len(solved) == before
 
 
+class Reads(TorchDispatchMode):
+    """Counts tensors of which a number was brought to Python, for which a device would have to finish."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.count += function is torch.ops.aten._local_scalar_dense.default
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("pattern", ["2:4", "4:8-T"])
+def test_a_refresh_waits_once_for_all_layers(pattern, monkeypatch):
+    """Beside what each solve waits for; a device finishes the work of one layer while others are begun."""
+    model = nn.Sequential(*(nn.Linear(16, 16) for _ in range(6)))
+    sparsifier = mt.sparsify(model, pattern, dense_ends=False, refresh_every=1)
+    lists, to_list = [], torch.Tensor.tolist
+    monkeypatch.setattr(torch.Tensor, "tolist", lambda each: lists.append(each.shape) or to_list(each))
+    with Reads() as reads:
+        sparsifier.refresh()
+    assert reads.count == 0
+    assert lists == [(6, 5)]
+    assert [record.layer for record in sparsifier.records[6:]] == list("012345")
+
+
 @pytest.mark.parametrize("warm_start", [True, False])
 def test_a_solve_starts_from_the_last_prices_of_the_same_pattern(monkeypatch, warm_start):
     starts = []

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import masksolve as ms
-
-from ..training.sparsifier import Sparsifier
-from ..training.sparsify import sparsify
+from .callback import Callback
 
 try:
-    from lightning.pytorch import Callback
+    from lightning.pytorch import Callback as LightningCallback
 except ImportError as error:
     raise ImportError(
         "masksolve.adapters.torch.integrations.lightning needs lightning: pip install 'masksolve[trainers]'"
     ) from error
 
 
-class SparsifyCallback(Callback):  # type: ignore[misc]
+class SparsifyCallback(Callback, LightningCallback):  # type: ignore[misc]
     """Masks on a LightningModule from the beginning of ``fit`` to its end.
 
     A checkpoint holds dense weights and masks, as the module's ``state_dict`` does while it is masked, and
@@ -44,19 +41,13 @@ class SparsifyCallback(Callback):  # type: ignore[misc]
     >>> # Trainer(callbacks=[callback]).fit(module, batches)
     """
 
-    def __init__(
-        self, pattern: ms.Pattern | str = "2:4", *, allow_unfinished: bool = False, **options: Any
-    ) -> None:
-        self.pattern = ms.Pattern.parse(pattern)
-        self.options = options
-        self.allow_unfinished = allow_unfinished
-        self.sparsifier: Sparsifier | None = None
-        self._steps = 0
+    too_early = "SparsifyCallback works in Trainer.fit only"
+    _steps = 0
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Sparsify before checkpoints are loaded and optimizers made."""
         if stage == "fit":
-            self.sparsifier = sparsify(pl_module, self.pattern, **self.options)
+            self._begin(pl_module)
 
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Begin to count from where the Trainer does."""
@@ -70,7 +61,7 @@ class SparsifyCallback(Callback):  # type: ignore[misc]
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
         """Bake the masks in."""
-        self._open.finalize(allow_unfinished=self.allow_unfinished)
+        self._end()
 
     def state_dict(self) -> dict[str, Any]:
         """Give the state of the schedule, for a checkpoint."""
@@ -79,9 +70,3 @@ class SparsifyCallback(Callback):  # type: ignore[misc]
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Go on from a checkpoint."""
         self._open.load_state_dict(state_dict)
-
-    @property
-    def _open(self) -> Sparsifier:
-        if self.sparsifier is None:
-            raise RuntimeError("SparsifyCallback works in Trainer.fit only")
-        return self.sparsifier

@@ -11,8 +11,7 @@ from torch import nn
 
 import masksolve as ms
 
-from ..training.sparsifier import Sparsifier
-from ..training.sparsify import sparsify
+from .callback import Callback
 
 try:
     from transformers import TrainerCallback
@@ -26,7 +25,7 @@ FILE = "masksolve.pt"
 """What is written into each checkpoint's folder."""
 
 
-class SparsifyCallback(TrainerCallback):  # type: ignore[misc]
+class SparsifyCallback(Callback, TrainerCallback):  # type: ignore[misc]
     """Masks on a model from the beginning of its training to the end.
 
     The model is sparsified when training begins, when a checkpoint that it goes on from is loaded already;
@@ -58,6 +57,8 @@ class SparsifyCallback(TrainerCallback):  # type: ignore[misc]
     >>> # Trainer(model, args, train_dataset=data, callbacks=[callback]).train()
     """
 
+    too_early = "SparsifyCallback was given to the Trainer after training had begun"
+
     def __init__(
         self,
         pattern: ms.Pattern | str = "2:4",
@@ -66,20 +67,17 @@ class SparsifyCallback(TrainerCallback):  # type: ignore[misc]
         allow_unfinished: bool = False,
         **options: Any,
     ) -> None:
-        self.pattern = ms.Pattern.parse(pattern)
-        self.options = options
-        self.allow_unfinished = allow_unfinished
+        super().__init__(pattern, allow_unfinished=allow_unfinished, **options)
         self.resume_from = resume_from
-        self.sparsifier: Sparsifier | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, *, model: nn.Module, **kwargs: Any) -> None:
         """Sparsify the model; go on from a checkpoint if the Trainer does."""
-        self.sparsifier = sparsify(model, self.pattern, **self.options)
+        sparsifier = self._begin(model)
         if state.global_step:
             try:
-                self.sparsifier.load_state_dict(self._saved(args, state.global_step))
+                sparsifier.load_state_dict(self._saved(args, state.global_step))
             except BaseException:
-                self.sparsifier.remove()
+                sparsifier.remove()
                 raise
 
     def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -94,13 +92,7 @@ class SparsifyCallback(TrainerCallback):  # type: ignore[misc]
 
     def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Bake the masks in."""
-        self._open.finalize(allow_unfinished=self.allow_unfinished)
-
-    @property
-    def _open(self) -> Sparsifier:
-        if self.sparsifier is None:
-            raise RuntimeError("SparsifyCallback was given to the Trainer after training had begun")
-        return self.sparsifier
+        self._end()
 
     def _saved(self, args: Any, step: int) -> dict[str, Any]:
         """Read the state that belongs to a step of the Trainer."""

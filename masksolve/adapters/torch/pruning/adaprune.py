@@ -32,6 +32,7 @@ def adaprune(
     saliency: str | Saliency | None = None,
     steps: int = 1000,
     iterations: int = 100,
+    exchanges: int = 0,
     layers: Sequence[str] | None = None,
     skip: Sequence[str] = (),
     dense_ends: bool = True,
@@ -89,6 +90,8 @@ def adaprune(
         varying slowest.
     steps, iterations : int
         Of Adam; of ADMM, at most.
+    exchanges : int
+        Rounds of exchanges of single entries after ADMM, at most: see `masksolve.reconstruction.admm`.
     layers, skip, dense_ends, planes
         Which weights, and how they are multiplied, as for `choose_weights`: by default every weight in the
         blocks of the model, or between its first and its last layer, that a layer multiplies by and that
@@ -168,6 +171,7 @@ def adaprune(
         saliency=saliency,
         steps=steps,
         iterations=iterations,
+        exchanges=exchanges,
         damping=damping,
         solver=solver,
         backend=backend,

@@ -127,6 +127,7 @@ def _record(name: str, old: torch.Tensor, mask: torch.Tensor, pruned: Pruned) ->
         "revived": int((mask & ~old).sum()),
         "error_before": pruned.error_before,
         "error_after": pruned.error_after,
+        "exchanged": pruned.exchanged,
     }
 
 

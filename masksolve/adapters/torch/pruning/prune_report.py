@@ -30,6 +30,8 @@ class PrunedLayer:
     error_before, error_after : float or None
         Squared output error relative to the squared outputs: of the weights under the mask as they
         were, and of the weights that the layer has now. None without calibration data.
+    exchanged : int
+        Entries that exchanges after ADMM brought into the mask.
     unseen : int
         Groups, such as experts, that no sample reached: their masks are those of the magnitudes, and their
         kept weights as they were.
@@ -45,6 +47,7 @@ class PrunedLayer:
     revived: int
     error_before: float | None
     error_after: float | None
+    exchanged: int
     unseen: int
     absorbed: str
     seconds: float
@@ -96,6 +99,7 @@ class AdaPruneReport:
                 f"{layer.revived:>7}  {_share(layer.error_before):>11}  {_share(layer.error_after):>9}  "
                 f"{layer.seconds:7.2f}"
                 + (f"  mean to {layer.absorbed}" if layer.absorbed else "")
+                + (f"  {layer.exchanged} exchanged" if layer.exchanged else "")
                 + (f"  {layer.unseen} without samples" if layer.unseen else "")
             )
         total = sum(layer.seconds for layer in self.layers)

@@ -16,7 +16,18 @@ from ..layers import Choice
 from ..layout import as_matrices, from_matrices
 from .parametrization import MaskedWeight, attach, dense_weight, masking_of
 from .passes import Passes
-from .sharding import is_sharded, laid_out, local, local_plane, place, reduced, spread, whole, wrapped
+from .sharding import (
+    added_up,
+    is_sharded,
+    laid_out,
+    largest,
+    local,
+    local_plane,
+    place,
+    spread,
+    whole,
+    wrapped,
+)
 
 Saliency = Callable[[torch.Tensor, str], torch.Tensor]
 """From a layer's dense weight and its name to scores of the same shape."""
@@ -36,17 +47,15 @@ class Found(NamedTuple):
         From which the next solve may start, with the pattern and the part of the weight that they are for.
     backward : Tensor of bool or None
         Mask of the backward pass, if it has one of its own.
-    scores, objective, gap, seconds : float
-        Sum of the scores' absolute values, what is kept of them, proven distance to the best, time.
+    numbers : Tensor, shape (4,)
+        Sum of the scores' absolute values, what is kept of them, proven distance to the best, and seconds;
+        on the device of the weight, so that nobody has to wait for it layer by layer.
     """
 
     mask: torch.Tensor
     prices: tuple[str, ms.Prices] | None
     backward: torch.Tensor | None
-    scores: float
-    objective: float
-    gap: float
-    seconds: float
+    numbers: torch.Tensor
 
 
 class MaskedLayer:
@@ -132,27 +141,29 @@ class MaskedLayer:
         """Make a mask like the weight of a mask of this process's part or, without ``plane``, of all."""
         mask = torch.as_tensor(result.mask, device=mine.device)
         mask = from_matrices(mask, plane or self.plane, tuple(mine.shape))
-        sums, largest = [_magnitude(mine), result.objective], [result.gap, result.stats["seconds"]]
+        size = _magnitude(mine)
+        told = (result.objective, result.gap, result.stats["seconds"])
+        numbers = torch.stack([size, *(size.new_full((), each) for each in told)])
         if is_sharded(scores):
             if plane is None:
                 mask = spread(mask, scores)
             else:
                 mask = wrapped(mask, scores)
-                sums, largest = reduced(scores, sums, largest)
-        return Found(mask, None, None, *sums, *largest)
+                numbers = torch.cat([added_up(scores, numbers[:2]), largest(scores, numbers[2:])])
+        return Found(mask, None, None, numbers)
 
     @torch.no_grad()
-    def put(self, found: Found) -> float:
-        """Put a mask in place, in the same buffer; return the share of entries that it flips."""
+    def put(self, found: Found) -> torch.Tensor:
+        """Put a mask in place, in the same buffer; return the number of entries that it flips, (1,)."""
         masking, new = self.masking, found.mask
-        flipped = float(torch.count_nonzero(local(masking.mask) != local(new)).item())
+        flipped = torch.count_nonzero(local(masking.mask) != local(new))[None].to(found.numbers.dtype)
         if is_sharded(new):
-            (flipped,), _ = reduced(new, [flipped], [])
+            flipped = added_up(new, flipped)
         local(masking.mask).copy_(local(new))
         if masking.backward_mask is not None and found.backward is not None:
             masking.backward_mask.copy_(found.backward)
         self.prices = found.prices
-        return flipped / max(masking.mask.numel(), 1)
+        return flipped
 
     @torch.no_grad()
     def follow(self) -> None:
@@ -211,7 +222,7 @@ def _mask_of(bits: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     return torch.from_numpy(np.unpackbits(bits.numpy(), count=shape.numel()).astype(bool)).view(shape)
 
 
-def _magnitude(scores: torch.Tensor) -> float:
+def _magnitude(scores: torch.Tensor) -> torch.Tensor:
     size = scores.abs() if scores.is_floating_point() else scores.double().abs()
     dtype = torch.float32 if scores.device.type == "mps" else torch.float64  # which has no float64
-    return size.sum(dtype=dtype).item()
+    return size.sum(dtype=dtype)

@@ -15,9 +15,10 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
-from .passes import Passes, forward
+from .passes import Passes
+from .passes import forward as forward_by_passes
 from .sharding import gathered, laid_out, local
-from .sparse_products import forward as sparse_forward
+from .sparse_products import forward as forward_on_sparse_kernels
 
 
 class MaskedWeight(nn.Module):
@@ -118,7 +119,6 @@ def attach(layer: nn.Module, masking: MaskedWeight, name: str = "weight") -> Non
     setattr(layer, name, nn.Parameter(stand_in, requires_grad=weight.requires_grad))
     parametrize.register_parametrization(layer, name, masking, unsafe=True)
     _held(layer, name).original = weight
-    use_sparse_products(layer, masking, on=masking.semi_structured)
     if ours:
         # torch makes a class for this layer and lets copies share it, so that removing the
         # parametrization from one would break the others; and it refuses to pickle.
@@ -126,22 +126,22 @@ def attach(layer: nn.Module, masking: MaskedWeight, name: str = "weight") -> Non
         made.__deepcopy__ = _deepcopy
         made.__reduce__ = _reduce
         made._load_from_state_dict = _load
-        if masking.passes is not None:
-            made.forward = forward
+    set_forward(layer, masking)
 
 
-def use_sparse_products(layer: nn.Module, masking: MaskedWeight, *, on: bool) -> None:
-    """Let a Linear layer multiply by its weight on sparse kernels, or on dense ones again.
+def set_forward(layer: nn.Module, masking: MaskedWeight) -> None:
+    """Let a layer multiply by its weight as the mask asks for, or as its class does.
 
     Only the class is changed that torch made for this layer, which goes with the mask.
     """
-    masking.semi_structured = on
-    made: Any = next((each for each in type(layer).__mro__ if "forward" in vars(each)), None)
-    if made is not None and vars(made)["forward"] is sparse_forward:
-        del made.forward
-    if on:
-        made = _made(layer, "weight")
-        made.forward = sparse_forward
+    for kind in type(layer).__mro__:
+        if vars(kind).get("forward") in (forward_by_passes, forward_on_sparse_kernels):
+            del cast(Any, kind).forward
+    made: Any = _made(layer, "weight") if masking.passes or masking.semi_structured else None
+    if masking.passes is not None:
+        made.forward = forward_by_passes
+    elif masking.semi_structured:
+        made.forward = forward_on_sparse_kernels
 
 
 def finalize(model: nn.Module) -> nn.Module:

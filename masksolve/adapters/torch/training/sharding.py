@@ -121,16 +121,23 @@ def place(tensor: torch.Tensor) -> str:
     return f" at {mesh.get_coordinate()} of {tuple(mesh.shape)}"
 
 
-def reduced(weight: torch.Tensor, sums: list[float], largest: list[float]) -> tuple[list[float], list[float]]:
-    """Add numbers up over the shards of a weight, and take the largest of others."""
+def added_up(weight: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+    """Add numbers up over the shards of a weight."""
+    return _reduced(weight, numbers, distributed.ReduceOp.SUM)
+
+
+def largest(weight: torch.Tensor, numbers: torch.Tensor) -> torch.Tensor:
+    """Take the largest of each number over the shards of a weight."""
+    return _reduced(weight, numbers, distributed.ReduceOp.MAX)
+
+
+def _reduced(weight: torch.Tensor, numbers: torch.Tensor, operation: Any) -> torch.Tensor:
     mesh, placements = weight.device_mesh, weight.placements  # type: ignore[attr-defined]
-    device = local(weight).device
-    totals, most = (torch.tensor(each, dtype=torch.float64, device=device) for each in (sums, largest))
+    found = numbers.clone()
     for number, placement in enumerate(placements):
         if not placement.is_replicate():
-            distributed.all_reduce(totals, distributed.ReduceOp.SUM, group=mesh.get_group(number))
-            distributed.all_reduce(most, distributed.ReduceOp.MAX, group=mesh.get_group(number))
-    return totals.tolist(), most.tolist()
+            distributed.all_reduce(found, operation, group=mesh.get_group(number))
+    return found
 
 
 def reshard(model: nn.Module) -> None:

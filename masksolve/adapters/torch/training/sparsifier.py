@@ -18,7 +18,7 @@ from ..layers import Choice
 from ..semi_structured import kernel_misfit
 from . import sparse_products
 from .masked_layer import MaskedLayer, Saliency
-from .parametrization import dense_weight, detach, masking_of, prune, use_sparse_products
+from .parametrization import dense_weight, detach, masking_of, prune, set_forward
 from .passes import passes_of
 from .report import LayerReport, MaskRecord, SparsityReport, totals
 from .saving import SavePretrained, guard_saving
@@ -85,7 +85,7 @@ class Sparsifier:
             follow(model)
             self.refresh()
             self._saving = guard_saving(model)
-            guard_masked(model)
+            self._hooks.append(guard_masked(model))
         except BaseException:
             self.remove()
             raise
@@ -135,23 +135,27 @@ class Sparsifier:
             )
             for layer in self._layers
         ]
-        for layer, solved in zip(self._layers, found, strict=True):
+        pairs = list(zip(self._layers, found, strict=True))
+        numbers = _read([torch.cat([solved.numbers, layer.put(solved)]) for layer, solved in pairs])
+        for layer, (scores, objective, gap, seconds, flipped) in zip(self._layers, numbers, strict=True):
+            entries = layer.weight.numel()
             record = MaskRecord(
                 refresh=number,
                 step=self.steps,
                 layer=layer.name,
                 pattern=str(pattern),
-                entries=layer.weight.numel(),
-                flipped=layer.put(solved),
-                scores=solved.scores,
-                retained=solved.objective / solved.scores if solved.scores else 1.0,
-                gap=solved.gap,
-                seconds=solved.seconds,
+                entries=entries,
+                flipped=flipped / max(entries, 1),
+                scores=scores,
+                retained=objective / scores if scores else 1.0,
+                gap=gap,
+                seconds=seconds,
             )
             self.records.append(record)
             if self._kernels == "semi_structured":
                 unfit = sparse_products.unfit(layer.layer, layer.parameter, layer.weight, pattern)
-                use_sparse_products(layer.layer, layer.masking, on=not unfit)
+                layer.masking.semi_structured = not unfit
+                set_forward(layer.layer, layer.masking)
 
     def freeze(self) -> None:
         """Keep the masks from now on: they become static, and gradients are masked.
@@ -348,6 +352,14 @@ class Sparsifier:
     def _check_open(self, method: str) -> None:
         if self._closed:
             raise RuntimeError(f"{method}() was called after finalize(), which removed the masks")
+
+
+def _read(rows: list[torch.Tensor]) -> list[list[float]]:
+    """Bring tensors of equal shape to the host together, waiting once for the device that holds them."""
+    if not rows:
+        return []
+    found: list[list[float]] = torch.stack([row.to(rows[0].device) for row in rows]).tolist()
+    return found
 
 
 def _tensor(prices: Any) -> torch.Tensor:

@@ -83,6 +83,22 @@ def test_masks_and_errors_are_what_the_report_says(kind, method, saliency, patte
     assert all(torch.equal(model.state_dict()[name], dense.state_dict()[name]) for name in untouched)
 
 
+@pytest.mark.parametrize("pattern", ["2:4", "2:4-T"])
+def test_the_report_tells_what_was_exchanged(pattern):
+    torch.manual_seed(0)
+    x = torch.randn(200, 32) @ torch.rand(32, 32)
+    dense = nn.Linear(32, 32)
+    plain, found = (
+        mt.adaprune(nn.Sequential(copy.deepcopy(dense)), x, pattern, dense_ends=False, exchanges=rounds)
+        for rounds in (0, 20)
+    )
+    (before,), (after,) = plain.layers, found.layers
+    assert after.exchanged == int((found.masks["0"] & ~plain.masks["0"]).sum()) > 0 == before.exchanged
+    assert after.error_after < before.error_after
+    assert f"  {after.exchanged} exchanged" in str(found)
+    assert "exchanged" not in str(plain)
+
+
 @pytest.mark.parametrize("bias_correction", [False, True])
 def test_least_squares_by_hand(bias_correction):
     """With the bias in play, the optimum is that of a regression with an intercept."""

@@ -1,0 +1,54 @@
+"""What the callbacks of trainers share."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from torch import nn
+
+import masksolve as ms
+
+from ..training.sparsifier import Sparsifier
+from ..training.sparsify import sparsify
+
+
+class Callback:
+    """Settings of a sparse training that begins when a trainer calls, and its Sparsifier from then on.
+
+    Parameters
+    ----------
+    pattern : Pattern or str
+    allow_unfinished : bool
+        As for `Sparsifier.finalize`: whether training may end before the ramp does.
+    **options
+        Of `sparsify`.
+
+    Attributes
+    ----------
+    sparsifier : Sparsifier or None
+        None before training.
+    """
+
+    too_early: ClassVar[str]
+    """What to say of a call for which there is no Sparsifier yet."""
+
+    def __init__(
+        self, pattern: ms.Pattern | str = "2:4", *, allow_unfinished: bool = False, **options: Any
+    ) -> None:
+        self.pattern = ms.Pattern.parse(pattern)
+        self.options = options
+        self.allow_unfinished = allow_unfinished
+        self.sparsifier: Sparsifier | None = None
+
+    def _begin(self, model: nn.Module) -> Sparsifier:
+        self.sparsifier = sparsify(model, self.pattern, **self.options)
+        return self.sparsifier
+
+    @property
+    def _open(self) -> Sparsifier:
+        if self.sparsifier is None:
+            raise RuntimeError(self.too_early)
+        return self.sparsifier
+
+    def _end(self) -> None:
+        self._open.finalize(allow_unfinished=self.allow_unfinished)
