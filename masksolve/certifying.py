@@ -19,7 +19,7 @@ from .errors import BackendFailedError
 from .frameworks import framework_of
 from .layout import Block, Chunk
 from .layout.placed import PlacedBlock
-from .rounding import upper_sum
+from .rounding import total, upper_sum
 from .types import BoolArray, Float64Array, Prices
 
 _CLAIM = 1e-9
@@ -30,9 +30,6 @@ _OURS = {
     *("negative_share", "decided_in_integers", "finished"),
 }
 """What ``MaskResult.stats`` says by these names comes from nobody's counts."""
-
-_TOGETHER = 64
-"""Numbers that are added one after another; longer sums are sums of sums, so that rounding stays small."""
 
 
 def certified(backend: Backend, block: Block, first: int, last: int) -> Report:
@@ -301,14 +298,4 @@ def _totals(xp: Any, chunk: Chunk, proofs: Proofs) -> tuple[float, float]:
     """Sum of the objectives, and of the bounds, rounded upwards."""
     if chunk.xp is None:
         return math.fsum(proofs.objective.tolist()), upper_sum(proofs.bound.tolist())
-    size = _total(xp, xp.abs(proofs.bound))
-    levels = 1 + math.ceil(math.log(max(proofs.bound.shape[0], 2), _TOGETHER))
-    return _total(xp, proofs.objective), _total(xp, proofs.bound) + levels * _TOGETHER * 2.0**-53 * size
-
-
-def _total(xp: Any, values: Any) -> float:
-    whole = values.shape[0] // _TOGETHER * _TOGETHER
-    if whole <= _TOGETHER:
-        return float(xp.sum(values))
-    parts = xp.sum(xp.reshape(values[:whole], (-1, _TOGETHER)), axis=1)
-    return _total(xp, parts) + float(xp.sum(values[whole:]))
+    return total(xp, proofs.objective)[0], total(xp, proofs.bound)[1]

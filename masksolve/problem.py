@@ -16,6 +16,7 @@ from ._ext.floating_point import Default
 from .arrays import boolean_array, check_real, check_shape, dtype_name, real_array
 from .frameworks import Framework, framework_of
 from .pattern import Pattern
+from .rounding import total
 from .tiling import Tiling, tiling_of
 from .types import SCORES, BoolArray, Score
 
@@ -229,13 +230,13 @@ class MaskProblem:
             entries=entries,
         )
 
-    def tail_sums(self) -> list[float]:
-        """Sum of what each tail is worth that ``remainder="dense"`` keeps whole."""
+    def tail_sums(self) -> list[tuple[float, float]]:
+        """Sum of what each tail is worth that ``remainder="dense"`` keeps whole, and a bound of it."""
         if self.pattern.remainder != "dense":
             return []
         with nullcontext() if self.framework is None else self.framework.double_precision():
             tails = self.tiling.tails(self.tiling.grouped(self.xp, self.scores))
-            return [float(self.xp.sum(self.worth(tail))) for tail in tails]
+            return [total(self.xp, self.xp.reshape(self.worth(tail), (-1,))) for tail in tails]
 
     def worth(self, values: Any) -> Any:
         """Give what some of the scores are worth, in float64."""

@@ -347,8 +347,8 @@ class _Solve:
     def _sum_up(self, layout: Layout, reports: list[Report], reason: str) -> MaskResult:
         asked = self.problem.asked
         tails = asked.tail_sums()
-        objective = math.fsum([report.objective for report in reports] + tails)
-        bound = upper_sum([report.bound for report in reports] + tails)
+        objective = math.fsum([report.objective for report in reports] + [kept for kept, _ in tails])
+        bound = upper_sum([report.bound for report in reports] + [most for _, most in tails])
         if bound < objective or math.isnan(bound):
             raise BackendFailedError(
                 f"backend '{self.engine.name}' reported a bound of {bound}, below its objective {objective}"

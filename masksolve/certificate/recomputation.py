@@ -98,8 +98,8 @@ def recompute(
             for step in [max(1, _CHUNK_ENTRIES // math.prod(block.tile_shape))]
             for first in range(0, block.tiles, step)
         ]
-        objective = math.fsum([part.objective for part in parts] + whole)
-        bound = upper_sum([part.bound for part in parts] + whole)
+        objective = math.fsum([part.objective for part in parts] + [kept for kept, _ in whole])
+        bound = upper_sum([part.bound for part in parts] + [most for _, most in whole])
         return Certificate(objective, bound)
 
 
