@@ -5,9 +5,9 @@
 Every time is the median of a whole ``masksolve.solve`` call, interleaved with the others of its
 line. Peak memory (Linux) is that of a fresh process beyond its scores and 64 MiB.
 
-The first table is of float32 scores: the time over that of ``np.abs(w, out=buf)``, and that of other
-calls over it. The second one is of other types and of raw weights with ``score=``, over float32
-magnitudes; its last column is what int8's values, of which many are equal, take in float32.
+The first table is of float32 scores: the time over that of ``np.abs(w, out=buf)``, and that of other calls
+over it. The second one is of other types and of raw weights with ``score=``, over float32 magnitudes; its
+last column is what int8's values, of which many are equal, take in float32.
 The last line is a call on a small array.
 """
 

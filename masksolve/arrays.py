@@ -79,10 +79,10 @@ def kept_array(name: str, value: npt.ArrayLike) -> BoolArray:
 
 
 def check_shape(name: str, shape: tuple[int, ...], pattern: Pattern) -> None:
-    """Refuse shapes that ``pattern`` cannot be laid on; ValueError with `Pattern.misfit`'s reason."""
-    reason = pattern.misfit(shape)
-    if reason is not None:
-        raise ValueError(f"{name} {reason}")
+    """Refuse shapes that ``pattern`` cannot be laid on; ValueError with what `Pattern.misfit` says."""
+    misfit = pattern.misfit(shape)
+    if misfit is not None:
+        raise ValueError(f"{name} {misfit}")
 
 
 def check_prices(name: str, value: object, tiling: Tiling, framework: Framework | None = None) -> Prices:

@@ -6,7 +6,7 @@ import functools
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal, overload
+from typing import Literal, NamedTuple, overload
 
 from .amounts import COLUMNS, LARGEST_VECTOR, Budget, check_budget, column_budget
 from .checks import boolean, choice, integer
@@ -23,6 +23,19 @@ _ROUNDING = 1e-9
 
 _CONSTRAINTS = ("exact", "at_most")
 _REMAINDERS = ("error", "pad", "dense")
+
+
+class Misfit(NamedTuple):
+    """Why a pattern cannot be laid on an array; as text, all of it."""
+
+    reason: str
+    """Continues a sentence about the array: "has 6 entries along axis -1, which m=4 does not divide"."""
+    shape: tuple[int, ...]
+    remedy: str = ""
+    """What helps, if anything does: "choose remainder='pad' or remainder='dense' in the pattern"."""
+
+    def __str__(self) -> str:
+        return f"{self.reason} (shape {self.shape}){self.remedy and '; '}{self.remedy}"
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -309,7 +322,7 @@ transposable, rows x columns, V:kept:group), optionally followed by 'pair', 'at_
         own = None if self.columns is None else Budget(columns[0], self.columns.m)
         return replace(self, n=rows, columns=own)
 
-    def misfit(self, shape: tuple[int, ...]) -> str | None:
+    def misfit(self, shape: tuple[int, ...]) -> Misfit | None:
         """Why the pattern cannot be laid on an array of this shape; None if it can.
 
         Parameters
@@ -318,31 +331,32 @@ transposable, rows x columns, V:kept:group), optionally followed by 'pair', 'at_
 
         Returns
         -------
-        str or None
-            A reason that continues a sentence about the array, such as "has 6 entries along axis -1, ...".
+        Misfit or None
+            ``reason``, ``shape`` and ``remedy``; as text, they continue a sentence about the array.
 
         Examples
         --------
-        >>> Pattern.parse("2:4").misfit((8, 6)).split(";")[0]
-        'has 6 entries along axis -1, which m=4 does not divide (shape (8, 6))'
+        >>> Pattern.parse("2:4").misfit((8, 6)).reason
+        'has 6 entries along axis -1, which m=4 does not divide'
         >>> Pattern.parse("2:4 pad").misfit((8, 6))
         """
         least = 2 if self.is_plane else 1
         if not least <= len(shape) <= LARGEST_AXES:
-            return f"must have {least} to {LARGEST_AXES} axes for pattern '{self}', got shape {shape}"
+            return Misfit(f"must have {least} to {LARGEST_AXES} axes for pattern '{self}'", shape)
         if not -len(shape) <= self.axis < len(shape):
-            return f"has no axis {self.axis}, along which '{self}' runs (shape {shape})"
+            return Misfit(f"has no axis {self.axis}, along which '{self}' runs", shape)
         odd = [axis for axis in self.axes if shape[axis] % 2] if self.pair else []
         if odd and self.remainder == "pad":
-            return f"has {shape[odd[0]]} entries along axis {odd[0]}, which are no pairs (shape {shape})"
+            return Misfit(f"has {shape[odd[0]]} entries along axis {odd[0]}, which are no pairs", shape)
         if self.remainder != "error":
             return None
         for axis, length in self.tile_lengths.items():
             if shape[axis] % length:
                 name = "m" if axis in self.budgets else "V"
-                return (
-                    f"has {shape[axis]} entries along axis {axis}, which {name}={length} does not divide "
-                    f"(shape {shape}); choose remainder='pad' or remainder='dense' in the pattern"
+                return Misfit(
+                    f"has {shape[axis]} entries along axis {axis}, which {name}={length} does not divide",
+                    shape,
+                    "choose remainder='pad' or remainder='dense' in the pattern",
                 )
         return None
 

@@ -165,7 +165,8 @@ class MaskResult:
         Parameters
         ----------
         file : str, path or binary file
-            Written as it is named; nothing is appended to it.
+            Written as it is named; nothing is appended to it. A file of that name is replaced when the new
+            one is complete.
         """
         from .storage import save
 

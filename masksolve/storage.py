@@ -21,6 +21,7 @@ from .pattern import Pattern
 from .result import MaskResult, Status, TileSums
 from .tiling import tiling_of
 from .types import SCORES
+from .whole_files import written_whole
 
 _FORMAT = "masksolve result 1"
 
@@ -50,14 +51,14 @@ def save(result: MaskResult, file: str | os.PathLike[str] | BinaryIO) -> None:
         for key, part in (parts._asdict() if parts is not None else {}).items():
             if part is not None:
                 arrays[f"{name}_{key}"] = np.asarray(to_numpy(f"{name}.{key}", part))
-    with _opened(file, "wb") as stream:
+    with _written(file) as stream:
         np.savez(stream, allow_pickle=False, **arrays)
 
 
 def load(file: str | os.PathLike[str] | BinaryIO) -> MaskResult:
     """Read a result; see `MaskResult.load`."""
     name = getattr(file, "name", "the stream") if hasattr(file, "read") else file
-    with _opened(file, "rb") as stream:
+    with _read(file) as stream:
         try:
             with np.load(stream, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files}
@@ -68,9 +69,13 @@ def load(file: str | os.PathLike[str] | BinaryIO) -> MaskResult:
             ) from error
 
 
-def _opened(file: Any, mode: str) -> AbstractContextManager[Any]:
-    """Open a path; a file that is open already is left open."""
-    return open(file, mode) if isinstance(file, (str, os.PathLike)) else nullcontext(file)
+def _written(file: Any) -> AbstractContextManager[Any]:
+    """Replace a path's file when the new one is complete; a file that is open already is left open."""
+    return written_whole(file) if isinstance(file, (str, os.PathLike)) else nullcontext(file)
+
+
+def _read(file: Any) -> AbstractContextManager[Any]:
+    return open(file, "rb") if isinstance(file, (str, os.PathLike)) else nullcontext(file)
 
 
 def _result(arrays: Mapping[str, npt.NDArray[Any]]) -> MaskResult:

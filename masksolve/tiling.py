@@ -168,11 +168,11 @@ def tiling_of(pattern: Pattern, shape: tuple[int, ...]) -> Tiling:
     Raises
     ------
     ValueError
-        With `Pattern.misfit`'s reason, if it cannot be laid on it.
+        With what `Pattern.misfit` says, if it cannot be laid on it.
     """
-    reason = pattern.misfit(shape)
-    if reason is not None:
-        raise ValueError(f"pattern '{pattern}' cannot be laid on shape {shape}: it {reason}")
+    misfit = pattern.misfit(shape)
+    if misfit is not None:
+        raise ValueError(f"pattern '{pattern}' cannot be laid on shape {shape}: it {misfit}")
     if pattern.is_plane:
         lead, height, width = shape[:-2], shape[-2], shape[-1]
     else:

@@ -51,7 +51,7 @@ cdef inline int fill_job(Job& job, object block, Py_ssize_t first, Py_ssize_t la
     job.tile_bound = strided(block.tile_bound)
     job.dtype = dtype_code(block.scores)
     job.score = score_code(block.score)
-    job.groups_in_columns = block.upright
+    job.groups_in_columns = block.groups_in_columns
     job.height, job.width = block.tile_shape
     job.row_least, job.row_most = block.row_bounds
     job.column_least, job.column_most = block.column_bounds

@@ -37,7 +37,7 @@ class _OneTile:
     tile_shape: tuple[int, int]
     score: str = "value"
     start: Prices | None = None
-    upright: bool = False
+    groups_in_columns: bool = False
     tile_objective: Float64Array | None = None
     tile_bound: Float64Array | None = None
 

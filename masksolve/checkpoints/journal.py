@@ -7,6 +7,7 @@ middle of a line, and bytes that it calls finished may never have reached the di
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -126,6 +127,17 @@ class Workspace:
         self.empty()
         (self.path / "lock").unlink(missing_ok=True)
         self.path.rmdir()
+
+
+@contextlib.contextmanager
+def naming_output(target: Path) -> Iterator[None]:
+    """Turn errors of the operating system into ones that name the output."""
+    try:
+        yield
+    except CheckpointError:
+        raise
+    except OSError as error:
+        raise unwritable(target, error) from error
 
 
 def unwritable(target: Path, error: OSError) -> CheckpointError:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import stat
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from ..errors import CheckpointError
 from .folder import MANIFEST, Checkpoint
@@ -119,35 +117,6 @@ def publish(checkpoint: Checkpoint, space: Workspace, report: Report) -> None:
         if isinstance(error, CheckpointError):
             raise
         raise unwritable(space.target, error) from error
-
-
-@contextlib.contextmanager
-def written_whole(path: Path, beside: str | None = None) -> Iterator[BinaryIO]:
-    """Open a new file beside ``path`` that takes its place when it is complete; otherwise nothing changes.
-
-    Parameters
-    ----------
-    path : Path
-    beside : str, optional
-        Name of the file meanwhile. One that stays the same from run to run is written over by the next one
-        if a run is killed.
-
-    Raises
-    ------
-    CheckpointError
-        If it cannot be written; names ``path``.
-    """
-    temporary = path.with_name(f".{path.name}.tmp" if beside is None else beside)
-    try:
-        with temporary.open("wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except OSError as error:
-        raise unwritable(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _complete(checkpoint: Checkpoint, space: Workspace, name: str) -> None:

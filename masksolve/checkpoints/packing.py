@@ -23,9 +23,10 @@ from ..errors import CheckpointError
 from ..packing import Compressed, Packed
 from ..packing import pack as compressed
 from ..packing.metadata import Encoding, metadata
+from ..whole_files import written_whole
 from .entries import Entry, in_order, read
 from .formats import safetensors_head
-from .output import written_whole
+from .journal import naming_output
 from .plan import Plan, Step
 from .selection import Treatment
 from .verifying import at_most
@@ -88,7 +89,7 @@ def _put_metadata(
 
 def _write(target: Path, stored: Stored, description: dict[str, Any]) -> None:
     entries = {key: Entry(key, dtype, array.shape, 0, array.nbytes) for key, (dtype, array) in stored.items()}
-    with written_whole(target) as stream:
+    with naming_output(target), written_whole(target) as stream:
         stream.write(safetensors_head(list(entries.values()), {_KEY: json.dumps(description)}))
         for _, array in stored.values():
             stream.write(np.ascontiguousarray(array).tobytes())

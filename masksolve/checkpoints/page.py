@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from ..whole_files import written_whole
 from .report import Report, TensorReport, gap_of, share
 
 _TILES = 6
@@ -33,7 +34,8 @@ def write_page(report: Report, path: str | Path) -> None:
         Of a run with ``worst=True`` if tiles are to be drawn.
     path : str or Path
     """
-    Path(path).write_text("\n".join(_page(report)) + "\n", encoding="utf-8")
+    with written_whole(path) as stream:
+        stream.write(("\n".join(_page(report)) + "\n").encode())
 
 
 def _page(report: Report) -> Iterator[str]:

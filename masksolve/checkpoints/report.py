@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..rounding import relative_gap
+from ..whole_files import written_whole
 from .digests import together
 from .plan import Plan, Step
 from .work import Record
@@ -183,7 +184,8 @@ class Report:
         content = {**self.manifest(), "source": str(self.source), "target": str(self.target)}
         content |= {"seconds": self.seconds, "carried": list(self.carried)}
         content |= {"retained": self.retained, "gap": self.gap if math.isfinite(self.gap) else None}
-        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        with written_whole(path) as stream:
+            stream.write((json.dumps(content, indent=1) + "\n").encode())
 
 
 def share(tensors: Sequence[TensorReport]) -> float:

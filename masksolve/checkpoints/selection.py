@@ -137,7 +137,7 @@ def _lay(entry: Entry, pattern: Pattern, axes: Axes | None, config: Mapping[str,
             return "stored (inputs, outputs), whose transpose V:N:M would prune"
         pattern = replace(pattern, axis=-2)
     misfit = pattern.misfit(tuple(entry.shape[axis] for axis in order))
-    return Treatment(pattern, order) if misfit is None else misfit.partition(" (shape ")[0]
+    return Treatment(pattern, order) if misfit is None else misfit.reason
 
 
 def read_recipe(recipe: Path | Mapping[str, Any]) -> tuple[Rule, ...]:

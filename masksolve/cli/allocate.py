@@ -9,7 +9,8 @@ import click
 from rich.console import Console
 
 from .. import checkpoints
-from ..checkpoints.output import written_whole
+from ..checkpoints.journal import naming_output
+from ..whole_files import written_whole
 from .options import Failure, choosing, failures, solving
 from .tables import allocation_table, gap, percent
 
@@ -60,7 +61,7 @@ def allocate_command(*, source: Path, target: Path, **choice: Any) -> None:
         if choice["pattern"] is None:
             raise Failure("--pattern must be given, such as 4:8-T")
         found = checkpoints.allocate(source, **choice)
-        with written_whole(target) as stream:
+        with naming_output(target), written_whole(target) as stream:
             stream.write(checkpoints.recipe_text(found.recipe()).encode())
     console.print(allocation_table(found))
     more = found.objective / found.uniform - 1 if found.uniform else 0.0

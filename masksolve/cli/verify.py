@@ -11,6 +11,7 @@ from rich.console import Console
 
 from .. import checkpoints
 from ..checkpoints.verifying import Findings
+from ..whole_files import written_whole
 from .options import Failure, failures, selecting
 from .tables import printable, proof_table, verify_table
 
@@ -99,6 +100,7 @@ def _write(path: Path, found: Findings) -> None:
         for proof in found.proofs
     }
     try:
-        path.write_text(json.dumps({"ok": found.ok, "tensors": tensors}, indent=1) + "\n", encoding="utf-8")
+        with written_whole(path) as stream:
+            stream.write((json.dumps({"ok": found.ok, "tensors": tensors}, indent=1) + "\n").encode())
     except OSError as error:
         raise Failure(f"'{path}' cannot be written: {error.strerror or error}") from error

@@ -293,20 +293,20 @@ def bounded(height: int, width: int, row_bounds: Bounds, column_bounds: Bounds) 
         return int(sum(math.comb(height, kept) for kept in range(least, most + 1)) ** width)
     if column_bounds == (0, height):
         return bounded(width, height, column_bounds, row_bounds)
-    upright, lying = (math.comb(a + b[1], a) for a, b in ((width, column_bounds), (height, row_bounds)))
-    if lying < upright:
+    states, swapped = (math.comb(a + b[1], a) for a, b in ((width, column_bounds), (height, row_bounds)))
+    if swapped < states:
         return bounded(width, height, column_bounds, row_bounds)
-    if upright > LARGEST_STATES:
+    if states > LARGEST_STATES:
         raise ValueError(
             f"pattern has too many masks on {height} by {width} tiles to be counted exactly under "
-            f"these bounds ({upright} states, at most {LARGEST_STATES} are allowed)"
+            f"these bounds ({states} states, at most {LARGEST_STATES} are allowed)"
         )
     least, most = column_bounds
-    # states[c] = ways to fill the rows so far such that c[k] columns sum to k.
-    states = {(width, *(0 for _ in range(most))): 1}
+    # filled[c] = ways to fill the rows so far such that c[k] columns sum to k.
+    filled = {(width, *(0 for _ in range(most))): 1}
     for _ in range(height):
-        states = _add_row(states, most, row_bounds)
-    return sum(ways for state, ways in states.items() if not any(state[:least]))
+        filled = _add_row(filled, most, row_bounds)
+    return sum(ways for state, ways in filled.items() if not any(state[:least]))
 
 
 def _add_row(

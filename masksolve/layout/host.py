@@ -76,8 +76,11 @@ class HostBlock:
     axes: tuple[int, ...] | None
 
     @property
-    def upright(self) -> bool:
-        """Whether neighbours in the grid are groups of different lines, or tiles of different columns."""
+    def groups_in_columns(self) -> bool:
+        """Whether groups lie in columns, so that neighbours in the grid are groups of different columns.
+
+        For tiles of several rows: whether neighbours in the grid are tiles of different rows of tiles.
+        """
         return self.axes is not None and self.axes[-1] != len(self.axes) - 1
 
     @property

@@ -228,7 +228,7 @@ def block_of(scores, row_bounds, column_bounds):
     """Tiles with any bounds, as the compiled rules want to see them; no pattern has such bounds."""
     return SimpleNamespace(
         scores=scores, score="value", mask=np.zeros(scores.shape, bool), prices=None, keep=None, drop=None,
-        start=None, row_bounds=row_bounds, column_bounds=column_bounds, upright=False,
+        start=None, row_bounds=row_bounds, column_bounds=column_bounds, groups_in_columns=False,
         largest=float(np.abs(scores).max()), tile_shape=scores.shape[1:], tile_objective=None,
         tile_bound=None,
     )  # fmt: skip

@@ -14,7 +14,7 @@ TILES = ["1:2-T", "1:3-T", "2:3-T", "1:4-T", "2:4-T", "3:4-T", "3:7-T", "1:8-T",
          "8:16-T", "16:32-T", "20:50-T", "32:64-T"]  # fmt: skip
 GROUPS = ["1:2", "1:3", "2:3", "1:4", "2:4", "3:4", "2:5", "5:6", "3:7", "1:8", "4:8", "7:8", "3:10", "8:16",
           "5:17", "16:32", "31:33", "32:64", "63:64"]  # fmt: skip
-# One of each way through the engine: small tiles, kernel, odd side, groups, upright groups, cut tiles.
+# One of each way through the engine: small tiles, kernel, odd side, groups, groups in columns, cut tiles.
 WAYS = ["2:4-T", "4:8-T", "3:7-T", "8:16-T", "20:50-T", "2:4", "4:8", "3:10", "2:4 axis=-2", "3:7 axis=-2",
         "2:3-T pad", "4:8-T pad", "4:8 pad", "2:4-T at_most", "4:8-T at_most", "8:16-T at_most",
         "4:8 at_most"]  # fmt: skip

@@ -239,7 +239,7 @@ MASK = np.array([[True, True, False, False]])
         (np.ones((2, 4)), MASK, "2:4", ValueError, r"mask .*shape of weights \(2, 4\), got \(1, 4\)"),
         (np.ones((1, 4)), MASK.astype(int), "2:4", TypeError, "mask must be boolean.*int64"),
         (np.ones((1, 6)), np.ones((1, 6), bool), "2:4", ValueError, "6 entries.*m=4"),
-        (np.ones(4), MASK[0], "2:4-T", ValueError, "weights must have .*axes for pattern .2:4-T., got shape"),
+        (np.ones(4), MASK[0], "2:4-T", ValueError, "weights must have .*axes for pattern .2:4-T. \\(shape"),
         (np.array([["a"] * 4]), MASK, "2:4", TypeError, "weights must hold numbers, got dtype <U1"),
         (np.array([[object()] * 4]), MASK, "2:4", TypeError, "weights must hold numbers, got dtype object"),
         (np.zeros((1, 4), "M8[s]"), MASK, "2:4", TypeError, "weights must hold numbers, got.*datetime"),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -19,6 +22,21 @@ FENCE = re.compile(r"^(`{3,}|:{3,}).*?^\1$", re.DOTALL | re.MULTILINE)
 def prose(page: Path) -> str:
     """A page without its code."""
     return re.sub(r"`[^`\n]*`", "", FENCE.sub("", page.read_text()))
+
+
+def run_script(text: str, folder: Path) -> str:
+    """What a program prints; warnings, such as of scores that look like weights, are errors."""
+    path = os.pathsep.join(map(str, (ROOT, *filter(None, [os.environ.get("PYTHONPATH")]))))
+    environment = os.environ | {
+        "PYTHONPATH": path,
+        "MPLBACKEND": "agg",
+        "PYTHONWARNINGS": "error::UserWarning",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_every_page_has_one_title() -> None:
@@ -83,3 +101,32 @@ def test_tutorials_say_what_they_need_and_run_from_anywhere() -> None:
         assert re.match(r'"""\n.+\n=+\n\n', text), script.name
         compile(text, str(script), "exec")
         assert "/tmp" not in text
+
+
+def test_the_landing_page_runs_as_it_stands(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / "index.md").read_text(), re.M | re.S)
+    assert blocks
+    shown = run_script("".join(blocks), tmp_path)
+    assert "OPTIMAL" in shown
+
+
+@pytest.mark.parametrize("script", sorted(ROOT.glob("docs/tutorials/*.py")), ids=lambda script: script.stem)
+def test_tutorials_run_as_they_stand(script: Path, tmp_path: Path) -> None:
+    """Where the site's cards lead, line by line, in a folder of their own and without a screen."""
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("scipy")
+    pytest.importorskip("networkx")
+    pytest.importorskip("safetensors")
+    run_script(script.read_text(), tmp_path)
+
+
+def test_cards_of_the_landing_page_lead_to_tutorials_and_tested_pages() -> None:
+    """So that whoever comes with one of the five aims finds code that runs."""
+    cards = (ROOT / "docs" / "index.md").read_text().split(":::{grid-item-card}")[1:]
+    linked = [set(re.findall(r"\]\(([\w/.-]+)", card)) for card in cards]
+    tutorials = {
+        f"auto_tutorials/plot_{name}.rst" for name in ("2_checkpoint", "3_hardware", "4_formulation")
+    }
+    tested = tutorials | {"sparse_training.md", "frameworks.md"}
+    assert all(links & tested for links in linked)
+    assert tested <= set().union(*linked)

@@ -65,17 +65,17 @@ SCORES: dict[str, Case] = {
     "no-axes": (
         solve(np.array(1.0), "2:4"),
         ValueError,
-        r"scores must have 1 to 61 axes for pattern '2:4', got shape \(\)",
+        r"scores must have 1 to 61 axes for pattern '2:4' \(shape \(\)\)",
     ),
     "one-axis": (
         solve(np.ones(4)),
         ValueError,
-        r"scores must have 2 to 61 axes for pattern '2:4-T', got shape \(4,\)",
+        r"scores must have 2 to 61 axes for pattern '2:4-T' \(shape \(4,\)\)",
     ),
     "too-many-axes": (
         solve(np.ones((1,) * 60 + (4, 4))),
         ValueError,
-        r"scores must have 2 to 61 axes .* got shape \(1, 1, ",
+        r"scores must have 2 to 61 axes .* \(shape \(1, 1, ",
     ),
     "ragged": (solve([[1, 2], [3]]), ValueError, r"scores must be rectangular, got .* unequal length"),
     "masked": (
@@ -157,7 +157,7 @@ MASKS: dict[str, Case] = {
     "axes": (
         verify(np.ones(4, bool), "2:4-T"),
         ValueError,
-        r"mask must have 2 to 61 axes .* got shape \(4,\)",
+        r"mask must have 2 to 61 axes .* \(shape \(4,\)\)",
     ),
     "shape": (verify(np.ones((4, 6), bool)), ValueError, r"mask has 6 entries along axis -1, which m=4"),
     "pattern": (verify(ONE, "2:4-X"), ValueError, r"pattern must look like"),

@@ -76,7 +76,8 @@ def choose(
         if not reason and choice.plane is None:
             reason = AMBIGUOUS
         if not reason and choice.plane is not None:
-            reason = pattern.misfit(choice.plane.shape(choice.shape)) or ""
+            misfit = pattern.misfit(choice.plane.shape(choice.shape))
+            reason = "" if misfit is None else str(misfit)
         choices.append(choice._replace(skipped=reason))
     return choices
 

@@ -208,9 +208,9 @@ def _applied(leaf: Any, kept: Any) -> Any:
 
 def _check(solve: Callable[..., ms.MaskResult], pattern: ms.Pattern, w: jax.Array) -> None:
     """Raise what a solve of the traced weights would, as far as that does not depend on their values."""
-    reason = pattern.misfit(w.shape)
-    if reason is not None:
-        raise ValueError(f"w {reason}")
+    misfit = pattern.misfit(w.shape)
+    if misfit is not None:
+        raise ValueError(f"w {misfit}")
     solve(
         np.zeros((0,) * w.ndim, w.dtype)
     )  # has no tiles; the backend and the dtype are looked at all the same

@@ -28,7 +28,8 @@ def network():
 
 
 def adapted(model, **options):
-    model = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules=TARGETS, **options))
+    # A list would name every module whose path ends so, the masks in ``0.parametrizations.weight.0`` as well.
+    model = peft.get_peft_model(model, peft.LoraConfig(r=4, target_modules="[02]", **options))
     for name, weight in model.named_parameters():
         if "lora_B" in name:
             nn.init.normal_(weight, std=0.1)
@@ -78,6 +79,36 @@ def test_merging_keeps_the_pattern(safe, finalized):
     if not finalized:
         sparsifier.finalize()
     assert_merged(plain, dense, products)
+
+
+@pytest.mark.parametrize("safe", [False, True])
+@pytest.mark.parametrize("finalized", [False, True])
+def test_adapters_that_come_after_the_masks_are_merged(safe, finalized):
+    """PEFT assigns to ``weight.data``, and the weight under a mask is computed anew each time."""
+    sparse = network()
+    sparsifier = mt.sparsify(sparse, "2:4-T", dense_ends=False)
+    dense = {
+        name: (sparsifier.dense_weights[name].detach().clone(), sparsifier.masks[name].clone())
+        for name in TARGETS
+    }
+    model = adapted(sparse)
+    products = lora_products(model)
+    if finalized:
+        sparsifier.finalize()
+    plain = model.merge_and_unload(safe_merge=safe)
+    if not finalized:
+        sparsifier.finalize()
+    assert_merged(plain, dense, products)
+
+
+def test_nothing_of_a_finished_training_is_left_in_torch():
+    from torch.nn.modules.module import _global_module_registration_hooks
+
+    before = len(_global_module_registration_hooks)
+    sparsifier = mt.sparsify(network(), "2:4-T", dense_ends=False)
+    assert len(_global_module_registration_hooks) == before + 1
+    sparsifier.finalize()
+    assert len(_global_module_registration_hooks) == before
 
 
 def test_unmerging_gives_the_sparse_weight_back():

@@ -104,17 +104,17 @@ def test_long_strips_are_solved_in_pieces(pattern, shape):
 @pytest.mark.parametrize("pattern", ["2:4", "4:8", "3:10 at_most", "2:4 pad"])
 def test_groups_are_numbered_along_the_grouped_axis_wherever_it_lies(pattern, forced):
     p = ms.Pattern.parse(pattern)
-    lying = gaussian((3, 29, 4 * p.m + (p.remainder == "pad")))
-    drop = {"drop": np.random.default_rng(15).random(lying.shape) < 0.05} if forced else {}
-    expected = ms.solve(lying, p, duals=True, **drop)
+    in_rows = gaussian((3, 29, 4 * p.m + (p.remainder == "pad")))
+    drop = {"drop": np.random.default_rng(15).random(in_rows.shape) < 0.05} if forced else {}
+    expected = ms.solve(in_rows, p, duals=True, **drop)
     for axis in (0, 1):
         along = dataclasses.replace(p, axis=axis)
-        upright = np.ascontiguousarray(np.moveaxis(lying, -1, axis))
+        in_columns = np.ascontiguousarray(np.moveaxis(in_rows, -1, axis))
         moved = {name: np.moveaxis(choice, -1, axis) for name, choice in drop.items()}
-        result = ms.solve(upright, along, duals=True, **moved)
+        result = ms.solve(in_columns, along, duals=True, **moved)
         assert np.array_equal(np.moveaxis(result.mask, axis, -1), expected.mask)
         assert np.array_equal(result.duals.rows, expected.duals.rows)
-        assert_certified(result, upright, **moved)
+        assert_certified(result, in_columns, **moved)
 
 
 @pytest.mark.parametrize("axis", [0, 1])

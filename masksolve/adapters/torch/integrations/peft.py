@@ -11,6 +11,8 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.module import register_module_module_registration_hook
+from torch.utils.hooks import RemovableHandle
 
 import masksolve as ms
 
@@ -56,11 +58,20 @@ def keep_pattern(model: nn.Module, pattern: ms.Pattern | str) -> list[str]:
     return kept
 
 
-def guard_masked(model: nn.Module) -> None:
-    """Do as `keep_pattern` for the layers that have masks."""
+def guard_masked(model: nn.Module) -> RemovableHandle:
+    """Do as `keep_pattern` for the layers that have masks, and for adapters that such layers are given later.
+
+    PEFT would merge these into the weight that the mask computes, where they are lost without a word. So
+    torch is asked to tell of every module that is put into another, until the handle is removed.
+    """
     for _, layer in _tuners(model):
-        if "weight" in masked_names(layer.get_base_layer()):
-            _guard(layer)
+        _guard_if_masked(layer, "base_layer", layer.get_base_layer())
+    return register_module_module_registration_hook(_guard_if_masked)
+
+
+def _guard_if_masked(layer: nn.Module, name: str, base: nn.Module | None) -> None:
+    if name == "base_layer" and base is not None and "weight" in masked_names(base) and is_tuner(layer):
+        _guard(layer)
 
 
 class _Masked:

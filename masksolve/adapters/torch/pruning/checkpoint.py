@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypedDict
 
 import torch
+
+from ....whole_files import written_whole
 
 _FINGERPRINT = "fingerprint.json"
 
@@ -45,7 +46,8 @@ class Checkpoint:
             self._check(fingerprint)
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        _replace(self._folder / _FINGERPRINT, json.dumps(fingerprint, indent=1).encode())
+        with written_whole(self._folder / _FINGERPRINT) as stream:
+            stream.write(json.dumps(fingerprint, indent=1).encode())
 
     def read(self, number: int, name: str) -> LayerState | None:
         """Give a layer that is done; None if it is not."""
@@ -60,10 +62,8 @@ class Checkpoint:
 
     def write(self, number: int, name: str, layer: LayerState) -> None:
         """Write a layer, in one step, so that no file is ever half written."""
-        file = self._file(number, name)
-        beside = file.with_name(f"{file.name}.part")
-        torch.save(layer, beside)
-        os.replace(beside, file)
+        with written_whole(self._file(number, name)) as stream:
+            torch.save(layer, stream)
 
     def _file(self, number: int, name: str) -> Path:
         return self._folder / f"{number:05}-{re.sub(r'[^A-Za-z0-9_.]', '_', name)}.pt"
@@ -83,9 +83,3 @@ class Checkpoint:
                 f"checkpoint '{self._folder}' belongs to a run that differs in {differing}; repeat that run "
                 f"exactly, delete the folder or name another"
             )
-
-
-def _replace(file: Path, content: bytes) -> None:
-    beside = file.with_name(f"{file.name}.part")
-    beside.write_bytes(content)
-    os.replace(beside, file)

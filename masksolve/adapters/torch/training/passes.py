@@ -127,9 +127,9 @@ def passes_of(
         if pattern.vector is not None or pattern.pair:
             raise ValueError(f"backward= knows n:m along the inputs, without pairs, got '{pattern}'")
         shape = chosen.plane.shape(chosen.layer.weight.shape)  # type: ignore[arg-type]
-        reason = _across(pattern).misfit(shape)
-        if reason is not None:
-            raise ValueError(f"backward={backward!r} does not fit '{chosen.name}', which {reason}; see skip=")
+        misfit = _across(pattern).misfit(shape)
+        if misfit is not None:
+            raise ValueError(f"backward={backward!r} does not fit '{chosen.name}', which {misfit}; see skip=")
     pruned = pruned and replace(pruned, axis=-1, remainder="pad")
     return Passes(chosen.plane, pattern, backward, pruned)
 

@@ -87,7 +87,7 @@ class Sparsifier:
             follow(model)
             self.refresh()
             self._saving = guard_saving(model)
-            guard_masked(model)
+            self._hooks.append(guard_masked(model))
         except BaseException:
             self.remove()
             raise

@@ -374,7 +374,7 @@ def test_the_report_can_be_read():
 
 
 def test_examples_of_the_page():
-    page = Path(__file__).parents[1] / "docs" / "pruning.md"
+    page = Path(__file__).parents[4] / "docs" / "pruning.md"
     outcome = doctest.testfile(str(page), module_relative=False)
     assert outcome.attempted
     assert not outcome.failed
