@@ -11,21 +11,25 @@ import numpy as np
 import numpy.typing as npt
 
 from .arrays import dtype_name, is_real
-from .backends import finishes, is_trusted
+from .backends import finishes, is_built_in, is_trusted
 from .backends.base import Backend, ChunkBackend, Report
 from .backends.finishing import solve_exactly
 from .certificate import Proofs, feasible, price, prove, settle, tolerance_of
 from .errors import BackendFailedError
+from .frameworks import framework_of
 from .layout import Block, Chunk
 from .layout.placed import PlacedBlock
-from .rounding import upper_sum
-from .types import Prices
+from .rounding import total, upper_sum
+from .types import BoolArray, Float64Array, Prices
 
 _CLAIM = 1e-9
 """How far, relatively, a backend's own sums may be from ours."""
 
-_TOGETHER = 64
-"""Numbers that are added one after another; longer sums are sums of sums, so that rounding stays small."""
+_OURS = {
+    *("tiles", "seconds", "workers", "chosen_because", "open", "unreached", "worst_tile", "worst_gap"),
+    *("negative_share", "decided_in_integers", "finished"),
+}
+"""What ``MaskResult.stats`` says by these names comes from nobody's counts."""
 
 
 def certified(backend: Backend, block: Block, first: int, last: int) -> Report:
@@ -47,29 +51,53 @@ def _certified(backend: Backend, block: Block, first: int, last: int) -> Report:
     if isinstance(backend, ChunkBackend):
         with block.arithmetic():
             chunk = block.chunk(first, last)
-            mask, prices, counts = _answer(backend, chunk)
+            # A plug-in may write into what it is given, and must not change what it is judged by.
+            given = chunk if is_built_in(type(backend)) else chunk.copy()
+            mask, prices, counts = _answer(backend, given)
             return _Run(backend, block, first, last).certify(chunk, mask, prices, counts)
     report = backend.solve(block, first, last)
     if is_trusted(type(backend)) and not report.uncertified:
         return report
+    return judged(backend, block, first, last, report)
+
+
+def judged_later(backend: Backend) -> bool:
+    """Whether masks are judged when all are written: a plug-in with a block in hand may write anywhere."""
+    return not isinstance(backend, ChunkBackend) and not is_built_in(type(backend))
+
+
+def judged(backend: Backend, block: Block, first: int, last: int, report: Report) -> Report:
+    """Say what is proven of masks that a backend has written into a block, and believe none of its report.
+
+    Raises
+    ------
+    BackendFailedError
+        As `certified`.
+    """
     run = _Run(backend, block, first, last)
-    chunk, mask = block.on_host(first, last), np.asarray(block.mask_of(first, last))
+    if not isinstance(report, Report):
+        raise BackendFailedError(
+            f"backend '{backend.name}' must return a Report, got {type(report).__name__}"
+        )
+    counts = _counts_of(backend, report.counts)
+    chunk, mask = block.on_host(first, last), _whole_bytes(block.mask_of(first, last))
+    run.check_feasible(np, chunk, mask)
+    run.check_claims(report, chunk.scores[mask])
     if report.bound == math.inf and not report.uncertified:
-        run.check_feasible(np, chunk, mask)
-        return report
-    checked = run.certify(chunk, mask, None, report.counts)
-    run.check_claims(report, checked)
-    return checked
+        block.write(first, last, mask, None)
+        return Report(report.objective, math.inf, counts, open=last - first)
+    return run.certify(chunk, mask, None, counts)
 
 
 def _answer(backend: ChunkBackend, chunk: Chunk) -> tuple[Any, Prices | None, Mapping[str, int]]:
     """Ask a backend for masks, and check that they are masks of the chunk's tiles."""
     answer = backend.solve_chunk(chunk)
-    mask, prices, counts, *_ = (*answer, None, {}) if isinstance(answer, tuple) else (answer, None, {})
+    mask, prices, counts, *_ = (*answer, None, None, {}) if isinstance(answer, tuple) else (answer, None, {})
     shape, dtype = getattr(mask, "shape", None), getattr(mask, "dtype", None)
     if (
         shape is None
         or dtype is None
+        or framework_of(mask) is not framework_of(chunk.scores)
         or dtype_name(mask) != "bool"
         or tuple(shape) != tuple(chunk.scores.shape)
     ):
@@ -77,7 +105,27 @@ def _answer(backend: ChunkBackend, chunk: Chunk) -> tuple[Any, Prices | None, Ma
             f"backend '{backend.name}' must return masks of bool and shape {tuple(chunk.scores.shape)}, got "
             f"{type(mask).__name__ if dtype is None else dtype} of shape {shape}"
         )
-    return mask, _prices_of(backend, chunk, prices), counts or {}
+    if chunk.xp is None:
+        mask = _whole_bytes(mask)
+    return mask, _prices_of(backend, chunk, prices), _counts_of(backend, counts or {})
+
+
+def _whole_bytes(mask: Any) -> BoolArray:
+    """Make every byte 0 or 1: compiled code may have written 255 for True, which adds up to more."""
+    return np.asarray(np.asarray(mask).view(np.uint8) != 0)
+
+
+def _counts_of(backend: Backend, counts: Any) -> Mapping[str, int]:
+    """Check that a backend's counts can be added up, under names of its own."""
+    if not isinstance(counts, Mapping) or not all(
+        isinstance(name, str) and name not in _OURS and isinstance(count, (int, np.integer))
+        for name, count in counts.items()
+    ):
+        raise BackendFailedError(
+            f"backend '{backend.name}' must return counts as integers by names other than {sorted(_OURS)}, "
+            f"got {counts!r}"
+        )
+    return counts
 
 
 def _prices_of(backend: ChunkBackend, chunk: Chunk, prices: Any) -> Prices | None:
@@ -167,14 +215,14 @@ class _Run:
             f"use backend='exact'"
         )
 
-    def check_claims(self, report: Report, checked: Report) -> None:
-        """Refuse a report that is not true of the masks."""
-        allowed = _CLAIM * max(abs(checked.objective), abs(checked.bound))
+    def check_claims(self, report: Report, kept: Float64Array) -> None:
+        """Refuse a report that is not true of masks which keep these scores."""
+        objective, allowed = math.fsum(kept.tolist()), _CLAIM * math.fsum(np.abs(kept).tolist())
         where = f"for tiles {self.block.number(self.first)} to {self.block.number(self.last - 1)}"
         said = f"backend '{self.backend.name}' reported"
-        if not abs(report.objective - checked.objective) <= allowed:
+        if not abs(report.objective - objective) <= allowed:
             raise BackendFailedError(
-                f"{said} an objective of {report.objective} {where}, its masks keep {checked.objective}"
+                f"{said} an objective of {report.objective} {where}, its masks keep {objective}"
             )
         if not report.bound >= report.objective - allowed:
             raise BackendFailedError(
@@ -255,14 +303,4 @@ def _totals(xp: Any, chunk: Chunk, proofs: Proofs) -> tuple[float, float]:
     """Sum of the objectives, and of the bounds, rounded upwards."""
     if chunk.xp is None:
         return math.fsum(proofs.objective.tolist()), upper_sum(proofs.bound.tolist())
-    size = _total(xp, xp.abs(proofs.bound))
-    levels = 1 + math.ceil(math.log(max(proofs.bound.shape[0], 2), _TOGETHER))
-    return _total(xp, proofs.objective), _total(xp, proofs.bound) + levels * _TOGETHER * 2.0**-53 * size
-
-
-def _total(xp: Any, values: Any) -> float:
-    whole = values.shape[0] // _TOGETHER * _TOGETHER
-    if whole <= _TOGETHER:
-        return float(xp.sum(values))
-    parts = xp.sum(xp.reshape(values[:whole], (-1, _TOGETHER)), axis=1)
-    return _total(xp, parts) + float(xp.sum(values[whole:]))
+    return total(xp, proofs.objective)[0], total(xp, proofs.bound)[1]

@@ -7,7 +7,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -65,7 +65,7 @@ class Execution:
 
     def collect(
         self,
-        tasks: list[tuple[int, Task[Answer]]],
+        tasks: Sequence[tuple[int, Task[Answer]]],
         into: list[Answer],
         interruption: Interruption | None = None,
     ) -> None:
@@ -104,11 +104,11 @@ class Execution:
             raise _NotBegun
         return task()
 
-    def _serial(self, tasks: list[tuple[int, Task[Answer]]], stop: Interruption) -> Generator[Answer]:
+    def _serial(self, tasks: Sequence[tuple[int, Task[Answer]]], stop: Interruption) -> Generator[Answer]:
         for _, task in tasks:
             yield self._begin(task, stop)
 
-    def _threaded(self, tasks: list[tuple[int, Task[Answer]]], stop: Interruption) -> Generator[Answer]:
+    def _threaded(self, tasks: Sequence[tuple[int, Task[Answer]]], stop: Interruption) -> Generator[Answer]:
         """Share the tasks out.
 
         The caller's thread works too: if it only waited, it would wake up for every answer and take a

@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from . import checks, frameworks, pairs
 from ._ext import scan
+from ._ext.floating_point import Default
 from .arrays import boolean_array, check_real, check_shape, dtype_name, real_array
 from .frameworks import Framework, framework_of
 from .pattern import Pattern
+from .rounding import total
 from .tiling import Tiling, tiling_of
 from .types import SCORES, BoolArray, Score
 
@@ -138,7 +140,8 @@ class MaskProblem:
         problem._check_forced()
         if not pattern.pair:
             return problem
-        return problem._of_pairs() if framework is None else problem._of_sums()
+        with Default():  # denormal numbers add up whatever mode another library has left this thread in
+            return problem._of_pairs() if framework is None else problem._of_sums()
 
     @property
     def xp(self) -> Any:
@@ -272,13 +275,13 @@ class MaskProblem:
             raise ValueError("keep and drop must not both be True in a pair, which is kept or dropped whole")
         return keep, drop
 
-    def tail_sums(self) -> list[float]:
-        """Sum of what each tail is worth that ``remainder="dense"`` keeps whole."""
+    def tail_sums(self) -> list[tuple[float, float]]:
+        """Sum of what each tail is worth that ``remainder="dense"`` keeps whole, and a bound of it."""
         if self.pattern.remainder != "dense":
             return []
         with nullcontext() if self.framework is None else self.framework.double_precision():
             tails = self.tiling.tails(self.tiling.grouped(self.xp, self.scores))
-            return [float(self.xp.sum(self.worth(tail))) for tail in tails]
+            return [total(self.xp, self.xp.reshape(self.worth(tail), (-1,))) for tail in tails]
 
     def worth(self, values: Any) -> Any:
         """Give what some of the scores are worth, in float64."""

@@ -17,9 +17,9 @@ from ._ext.floating_point import Default
 from .arrays import check_prices, dtype_name
 from .backends import choose, configure, finishes
 from .backends.base import Backend, Report
-from .certifying import certified
+from .certifying import certified, judged, judged_later
 from .errors import BackendFailedError, InfeasibleError, SignedScoresWarning, TimeLimitError
-from .execution import Execution, Interruption, Task, catching
+from .execution import Execution, Interruption, catching
 from .fixed import fill
 from .frameworks import Framework, device_of, framework_of, to_numpy
 from .layout import Block
@@ -38,7 +38,6 @@ Layout = HostLayout | DeviceLayout
 _MANY, _SMALL = 16, 1 << 18
 """Arrays are cut into so many chunks, to share them out, but not into smaller ones. Sums depend on the
 chunks, so the number of workers plays no part."""
-
 
 _HALF = 0.1
 """Scores look like raw weights if the share of negative ones is no farther than this from a half."""
@@ -295,10 +294,9 @@ class _Solve:
 
     def _run(self, layout: Layout, execution: Execution, interruption: Interruption) -> list[Report]:
         spans = self._spans(layout)
-        tasks: list[tuple[int, Task[Report]]] = [
-            (last - first, partial(certified, self.engine, block, first, last))
-            for block, first, last in spans
-        ]
+        later = judged_later(self.engine) and not self._in_place()
+        solve = self.engine.solve if later else partial(certified, self.engine)
+        tasks = [(last - first, partial(solve, block, first, last)) for block, first, last in spans]
         reports: list[Report] = []
         try:
             execution.collect(tasks, reports, interruption)
@@ -306,6 +304,8 @@ class _Solve:
             raise self._first_infeasible(error, spans[len(reports) :]) from None
         except KeyboardInterrupt:  # of progress, or where another handler of SIGINT is in place
             interruption.happened = True
+        if later:
+            reports = [judged(self.engine, *spans[k], report) for k, report in enumerate(reports)]
         unreached = spans[len(reports) :]
         if unreached and self.problem.forced:
             if interruption.happened:
@@ -347,8 +347,8 @@ class _Solve:
     def _sum_up(self, layout: Layout, reports: list[Report], reason: str) -> MaskResult:
         asked = self.problem.asked
         tails = asked.tail_sums()
-        objective = math.fsum([report.objective for report in reports] + tails)
-        bound = upper_sum([report.bound for report in reports] + tails)
+        objective = math.fsum([report.objective for report in reports] + [kept for kept, _ in tails])
+        bound = upper_sum([report.bound for report in reports] + [most for _, most in tails])
         if bound < objective or math.isnan(bound):
             raise BackendFailedError(
                 f"backend '{self.engine.name}' reported a bound of {bound}, below its objective {objective}"

@@ -183,9 +183,14 @@ def configure(kind: type[Backend], options: Mapping[str, Any], pattern: Pattern,
     return backend
 
 
+def is_built_in(kind: type[Backend]) -> bool:
+    """Whether a backend is of this package."""
+    return kind.name in _BUILT_IN and kind is _built_in(kind.name)
+
+
 def is_trusted(kind: type[Backend]) -> bool:
     """Whether a backend certifies its own tiles: only the compiled ones of this package do."""
-    return kind.name in _COMPILED and kind is _built_in(kind.name)
+    return kind.name in _COMPILED and is_built_in(kind)
 
 
 def finishes(kind: type[Backend]) -> bool:

@@ -97,8 +97,8 @@ def recompute(
             for block in layout.blocks
             for first, last in block.runs(max(1, _CHUNK_ENTRIES // math.prod(block.tile_shape)))
         ]
-        objective = math.fsum([part.objective for part in parts] + whole)
-        bound = upper_sum([part.bound for part in parts] + whole)
+        objective = math.fsum([part.objective for part in parts] + [kept for kept, _ in whole])
+        bound = upper_sum([part.bound for part in parts] + [most for _, most in whole])
         return Certificate(objective, bound)
 
 

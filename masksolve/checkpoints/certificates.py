@@ -124,8 +124,13 @@ def read_certificate(path: Path) -> Certificate:
         raise CheckpointError(f"certificate '{path}' must end in .safetensors")
     file = open_weights(path)
     text = json.loads(file.head[8:]).get("__metadata__", {}).get(_KEY)
-    content = None if text is None else json.loads(text)
-    if not isinstance(content, dict) or content.get("format") != 1 or content.get("entries") != ENTRIES:
+    try:
+        content = json.loads(text or "null")
+    except ValueError:
+        content = None
+    content = content if isinstance(content, dict) else {}
+    known = (content.get("format"), content.get("entries")) == (1, ENTRIES)
+    if not (known and isinstance(content.get("tensors"), dict)):
         raise CheckpointError(f"certificate '{path}' must be one that this release of masksolve can read")
     return Certificate(path, content, {entry.name: entry for entry in file.entries})
 
@@ -174,11 +179,15 @@ def prove(
     for key, stated in certificate.content["tensors"].items():
         file, _, name = key.partition(":")
         pair = [_find(files, file, name) for files in (output, original)]
-        if pair[0] is None or pair[1] is None:
-            side = "the output" if pair[0] is None else "the original"
-            yield Proof(name, file, stated.get("pattern"), wrong=f"{side} has no such tensor")
-            continue
-        yield _prove(Proof(name, file, stated.get("pattern")), pair[0], pair[1], stated, certificate)
+        try:
+            proof = Proof(name, file, stated.get("pattern"))
+            if pair[0] is None or pair[1] is None:
+                side = "the output" if pair[0] is None else "the original"
+                yield replace(proof, wrong=f"{side} has no such tensor")
+            else:
+                yield _prove(proof, pair[0], pair[1], stated, certificate)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            yield Proof(name, file, wrong=f"the certificate is not as masksolve writes it: {error!r}")
     stated_keys = set(certificate.content["tensors"])
     for file, weights in output.items():
         for entry in weights.entries:

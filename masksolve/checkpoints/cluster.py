@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from ..errors import CheckpointError
 
-_PATIENCE = 10
-"""Seconds to wait for a scheduler."""
+_PATIENCE = 30
+"""Seconds to wait for a scheduler, which may be on a machine with much else to do."""
 
 
 @contextmanager

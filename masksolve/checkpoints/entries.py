@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
+from threading import Lock
 from typing import Any, cast
 
 import numpy as np
@@ -30,6 +31,9 @@ _WRITTEN = 1 << 17
 """Bytes that are handed to the operating system at a time, as by ``cp``. Linux caches a larger write in
 larger pages, which a virtual machine may first have to ask its host for: writes of four megabytes were ten
 times slower."""
+
+_LOCKS = tuple(Lock() for _ in range(64))
+"""By file. Linux lets one thread write into a file at a time; others would spin until they may."""
 
 _NUMPY = {"F64": "float64", "F32": "float32", "F16": "float16"}
 _ML_DTYPES = {"BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
@@ -201,8 +205,9 @@ def write(path: Path, offset: int, buffer: npt.NDArray[np.uint8]) -> None:
     descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_BINARY", 0))
     try:
         os.lseek(descriptor, offset, os.SEEK_SET)
-        while view:
-            view = view[os.write(descriptor, view[:_WRITTEN]) :]
+        with _LOCKS[hash(path) % len(_LOCKS)]:
+            while view:
+                view = view[os.write(descriptor, view[:_WRITTEN]) :]
         if hasattr(os, "posix_fadvise"):  # begins to bring them to the disk, which is waited for in the end
             os.posix_fadvise(descriptor, offset, len(buffer), os.POSIX_FADV_DONTNEED)
     except OSError as error:

@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+import numpy as np
+
 from ..types import Bounds, Prices
 
 _SMALL_PRICES = 4 << 20
@@ -51,6 +53,14 @@ class Chunk:
     start: Prices | None = None
     xp: Any = None
     compiler: Callable[..., Any] | None = None
+
+    def copy(self) -> Chunk:
+        """Copy the arrays, for a backend that may write into them."""
+        xp = np if self.xp is None else self.xp
+        scores, keep, drop = (
+            x if x is None else xp.asarray(x, copy=True) for x in (self.scores, self.keep, self.drop)
+        )
+        return replace(self, scores=scores, keep=keep, drop=drop)
 
     def some(self, tiles: Any) -> Chunk:
         """Take some of a host chunk's tiles, by their places in it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..checks import boolean, choice, integer, number
@@ -111,6 +111,13 @@ class Recipe:
         }
         for name, value in values.items():
             object.__setattr__(self, name, value)
+
+    def to(self, pattern: Pattern) -> Recipe:
+        """Give the same recipe for another pattern."""
+        changes: dict[str, Any] = {"pattern": pattern}
+        if self.method == "admm":
+            changes["saliency"] = None  # as it was given
+        return replace(self, **changes)
 
     def __str__(self) -> str:
         if self.method == "admm":

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -135,6 +137,36 @@ def test_forged_certificates_are_found(tmp_path: Path) -> None:
     save_file(prices, path, {"other": "file"})
     with pytest.raises(ms.CheckpointError, match="that this release"):
         proven(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("damage", "what"),
+    [
+        (lambda tensor: tensor.pop("objective"), "KeyError"),
+        (lambda tensor: tensor.update(objective="much"), "TypeError"),
+        (lambda tensor: tensor.update(pattern="4:0-T"), "got m=0"),
+        (lambda tensor: tensor.update(pattern=7), "not as masksolve writes it"),
+        (lambda tensor: tensor.update(order=[0, 5]), "not as masksolve writes it"),
+        (lambda tensor: tensor.pop("order"), "KeyError"),
+    ],
+)
+def test_damaged_certificates_are_refused_tensor_by_tensor(
+    tmp_path: Path, damage: Callable[[dict[str, Any]], object], what: str
+) -> None:
+    made(tmp_path, "4:8-T", gaussian(16, 16))
+    path = tmp_path / "proof.safetensors"
+    with safe_open(path, framework="np") as file:
+        prices = {name: file.get_tensor(name) for name in list(file.keys())}
+        said = json.loads(file.metadata()["masksolve.certificate"])
+    damage(said["tensors"]["in.safetensors:w"])
+    save_file(prices, path, {"masksolve.certificate": json.dumps(said)})
+    found = {proof.name: proof.wrong for proof in proven(tmp_path)}
+    assert found["bias"] is None
+    assert what in (found["w"] or "")
+    for content in (json.dumps({**said, "tensors": 1}), "{", "[]"):
+        save_file(prices, path, {"masksolve.certificate": content})
+        with pytest.raises(ms.CheckpointError, match="that this release"):
+            proven(tmp_path)
 
 
 def test_the_command_proves_a_folder(tmp_path: Path) -> None:

@@ -34,6 +34,15 @@ work.solve = slowly
 """
 
 
+def wait_for(known: Path, scheduler: subprocess.Popen[bytes]) -> None:
+    """Until the scheduler has written where it is: Dask makes the file first and fills it afterwards."""
+    deadline = time.monotonic() + 120
+    while not (known.exists() and known.read_bytes().rstrip().endswith(b"}")):
+        assert scheduler.poll() is None, (known.parent / "scheduler.log").read_text()
+        assert time.monotonic() < deadline, "the scheduler does not start"
+        time.sleep(0.05)
+
+
 @contextmanager
 def processes(place: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """Address of a scheduler, and its two workers, each a process with one thread."""
@@ -52,9 +61,7 @@ def processes(place: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]
     workers: list[subprocess.Popen[bytes]] = []
     try:
         workers += [begin("worker", *options) for _ in range(2)]
-        deadline = time.monotonic() + 60
-        while not known.exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
+        wait_for(known, scheduler)
         yield str(known), workers
     finally:
         for process in (*workers, scheduler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -37,6 +38,20 @@ def test_scores_are_magnitudes(name: str) -> None:
         values = bits.view(FORMATS[name]).astype(np.float64)
     bits, values = bits[~np.isnan(values)], values[~np.isnan(values)]
     assert np.array_equal(magnitudes_of(bits, name).astype(np.float64), np.abs(values))
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0, 60.0])
+@pytest.mark.parametrize("size", [1, 16, 4097, 3 * (1 << 17) + 48])
+@pytest.mark.parametrize("name", FORMATS)
+def test_totals_are_sums_of_magnitudes(name: str, size: int, spread: float) -> None:
+    """Of any size and of very different magnitudes; bfloat16 has a sum of its own, which may overflow."""
+    rng = np.random.default_rng(size)
+    dtype = FORMATS[name]
+    limit = float(ml_dtypes.finfo(dtype).max) / 2
+    wide = rng.standard_normal(size) * np.exp(spread * rng.standard_normal(size))
+    values = np.clip(wide, -limit, limit).astype(dtype)
+    found = work.total_of(values.view(f"u{values.itemsize}"), name)
+    assert found == pytest.approx(math.fsum(np.abs(values.astype(np.float64))), rel=1e-7)
 
 
 @pytest.mark.parametrize("name", ["F8_E4M3", "F8_E5M2"])

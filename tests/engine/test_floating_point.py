@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from engine_tiles import RUNNING, solve
 
+import masksolve as ms
 from masksolve._ext.floating_point import Default
 
 TINY = np.float32(1e-40)
@@ -43,6 +44,30 @@ def test_flushing_changes_nothing(flushing: object, pattern: str, dtype: type[np
                 best.objective, rel=1e-6
             )
             assert answer.objective == pytest.approx(best.objective, rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("pattern", ["4:8 pair", "4:8-T pair", "4:8-T", "2:4-T dense", "2:4 x 4:8", "64:2:8"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_flushing_changes_nothing_in_whole_solves(
+    pattern: str, dtype: type[np.floating[Any]], workers: int
+) -> None:
+    torch = pytest.importorskip("torch")
+    tiny = {np.float32: 1e-40, np.float64: 1e-310}[dtype]
+    shape = (64, 66) if "dense" in pattern else (64, 64)
+    scores = (tiny * np.abs(np.random.default_rng(0).standard_normal(shape))).astype(dtype)
+    plain = ms.solve(scores, pattern, workers=workers)
+    assert plain.objective > 0
+    if not torch.set_flush_denormal(True):
+        pytest.skip("this processor cannot flush denormal numbers")
+    try:
+        flushed = ms.solve(scores, pattern, workers=workers)
+        proof = ms.recompute_certificate(scores, flushed.mask, pattern, flushed.duals)
+    finally:
+        torch.set_flush_denormal(False)
+    assert np.array_equal(flushed.mask, plain.mask)
+    assert (flushed.objective, flushed.bound) == (plain.objective, plain.bound)
+    assert proof.objective == pytest.approx(plain.objective, rel=1e-9)
 
 
 def test_the_context_is_left_as_it_was_entered(flushing: object) -> None:

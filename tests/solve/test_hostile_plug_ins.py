@@ -8,7 +8,7 @@ import exactly
 import numpy as np
 import pytest
 from assertions import assert_bounded, assert_proven
-from plug_ins import Band, Honest, InPlace, band, zeros
+from plug_ins import Band, Honest, InPlace, answering, band, reporting, zeros
 from solving import gaussian
 
 import masksolve as ms
@@ -73,11 +73,6 @@ class OneMissing(Band):
         return mask
 
 
-def answering(value: Any) -> type[Band]:
-    """A backend that gives the same answer to whatever it is asked."""
-    return type("Answering", (Band,), {"solve_chunk": lambda self, chunk: value(chunk)})
-
-
 MASKS = {
     "all true": (AllTrue, "returned an infeasible mask for tile 0; use backend='exact'"),
     "all true in place": (AllTrueInPlace, "returned an infeasible mask for tile 0; use backend='exact'"),
@@ -93,6 +88,8 @@ MASKS = {
     "floats": (answering(lambda chunk: band(chunk) * 1.0), "masks of bool and shape .*, got float64"),
     "list": (answering(lambda chunk: band(chunk).tolist()), "masks of bool and shape .*, got list"),
     "nothing": (answering(lambda chunk: None), "masks of bool and shape .*, got NoneType"),
+    "empty": (answering(lambda chunk: ()), "masks of bool and shape .*, got NoneType"),
+    "no report": (type("Mute", (InPlace,), {"solve": lambda *a: None}), "must return a Report, got NoneType"),
 }
 
 
@@ -198,16 +195,6 @@ def test_what_are_no_prices_is_refused(change: Any) -> None:
 # reports that are not true
 
 
-def reporting(objective: Any, bound: Any) -> type[InPlace]:
-    """Optimal masks, and a report made of the true kept sum."""
-
-    def solve(self: InPlace, block: Block, first: int, last: int) -> Report:
-        kept = InPlace.solve(self, block, first, last).objective
-        return Report(objective(kept), bound(kept))
-
-    return type("Reporting", (InPlace,), {"solve": solve})
-
-
 REPORTS = {
     "bound below": (
         reporting(lambda kept: kept, lambda kept: kept - 1e-3),
@@ -248,6 +235,7 @@ def test_no_bound_is_no_proof() -> None:
     """A report with an infinite bound asks for no certificate, and gets none."""
     result = solve(reporting(lambda kept: kept, lambda kept: math.inf), np.ones((8, 8)))
     assert (result.bound, result.gap, result.duals, result.tiles) == (math.inf, math.inf, None, None)
+    assert result.stats["open"] == 4
     assert result.status is ms.Status.FEASIBLE
 
 
@@ -330,20 +318,3 @@ class Failing(Band):
 def test_a_backends_exception_comes_through(workers: int) -> None:
     with pytest.raises(ZeroDivisionError, match="a bug"):
         solve(Failing, gaussian(64, 64), workers=workers)
-
-
-class Meddling(Honest):
-    """Writes into what it was given."""
-
-    def solve_chunk(self, chunk: Chunk) -> Any:
-        mask = super().solve_chunk(chunk)
-        chunk.scores[...] = np.where(mask, 100.0, 0.0)
-        return mask
-
-
-def test_a_chunk_is_the_backends_own() -> None:
-    """At worst it deceives itself: the caller's scores stay as they are."""
-    scores = gaussian(8, 8)
-    before = scores.copy()
-    solve(Meddling, scores)
-    assert np.array_equal(scores, before)

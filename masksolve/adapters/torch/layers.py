@@ -15,7 +15,8 @@ import masksolve as ms
 from ..plane import Plane
 from .blocks import find_chains
 from .kinds import adapters_of, kind_of, matrices_of
-from .layout import KERNEL, weight_pattern
+from .layout import KERNEL
+from .patterns import LayerPatterns, Patterns
 
 
 class Choice(NamedTuple):
@@ -33,6 +34,8 @@ class Choice(NamedTuple):
         The layer's name for it.
     plane : Plane
         Which of its axes are outputs (rows) and inputs (columns).
+    pattern : Pattern or None
+        What it is pruned to; None if it stays dense.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Choice(NamedTuple):
     skipped: str
     parameter: str = "weight"
     plane: Plane = KERNEL
+    pattern: ms.Pattern | None = None
 
     @property
     def path(self) -> str:
@@ -70,10 +74,12 @@ class _Found(NamedTuple):
     soft: str
     dense: str
     unknown: bool
+    pattern: ms.Pattern | None
 
     def matches(self, patterns: Iterable[str]) -> bool:
         """Whether a name or wildcard fits."""
-        return any(fnmatchcase(each, pattern) for pattern in patterns for each in (self.name, self.path))
+        own = (self.name, self.path, f"{self.path}.{self.parameter}".lstrip("."))
+        return any(fnmatchcase(each, pattern) for pattern in patterns for each in own)
 
     def named(self, patterns: Sequence[str]) -> bool:
         """Whether a name without wildcards is that of the weight or its layer."""
@@ -82,7 +88,7 @@ class _Found(NamedTuple):
 
 def choose_weights(
     model: nn.Module,
-    pattern: ms.Pattern | str,
+    pattern: Patterns,
     *,
     layers: Sequence[str] | None = None,
     skip: Sequence[str] = (),
@@ -94,7 +100,9 @@ def choose_weights(
     Parameters
     ----------
     model : Module
-    pattern : Pattern or str
+    pattern : Pattern or str, or mapping from str to them
+        One for all, or one by names or wildcards of layers or parameters, the first that fits; ``"dense"``
+        in place of a pattern, and no name that fits, leave a weight dense. `masksolve.allocate` finds them.
     layers : sequence of str, optional
         Names or shell-style wildcards (``"encoder.*.dense"``) of layers or parameters to prune, ends
         included, and embeddings and adapters if they are named without a wildcard; one that names
@@ -119,10 +127,12 @@ def choose_weights(
     TypeError, ValueError
         If a name matches nothing, a weight asked for cannot be pruned, or nothing is left to prune.
     """
-    pattern = weight_pattern(pattern)
-    found = _find(model, pattern, planes or {})
+    patterns = LayerPatterns.of(pattern)
+    found = _find(model, patterns, planes or {})
+    if not patterns.alone:
+        _check_names("pattern", [glob for glob, _ in patterns.rules], found)
     ends = _ends(model, found) if dense_ends and layers is None else {}
-    return _choose(found, pattern, layers, skip, ends)
+    return _choose(found, patterns, layers, skip, ends)
 
 
 def known_weights(model: nn.Module) -> Iterator[Choice]:
@@ -136,7 +146,7 @@ def known_weights(model: nn.Module) -> Iterator[Choice]:
 
 def _choose(
     found: list[_Found],
-    pattern: ms.Pattern,
+    patterns: LayerPatterns,
     layers: Sequence[str] | None,
     skip: Sequence[str],
     ends: Mapping[str, str],
@@ -149,21 +159,25 @@ def _choose(
             reason = "is not among layers="
         elif each.matches(skip):
             reason = "is named in skip="
+        elif each.pattern is None:
+            reason = each.dense
         elif layers is not None and each.hard and not (each.unknown and not each.named(layers)):
-            raise ValueError(f"layers: '{each.name}' cannot be pruned to '{pattern}': it {each.hard}")
+            to = each.pattern or patterns
+            raise ValueError(f"layers: '{each.name}' cannot be pruned to '{to}': it {each.hard}")
         else:
             # A wildcard over a whole encoder does not ask for the embeddings and adapters in it.
             reason = each.hard if each.named(layers or ()) else each.dense or ends.get(each.name, "")
-        choices.append(Choice(each.name, each.layer, reason, each.parameter, each.plane))
+        own = None if reason else each.pattern
+        choices.append(Choice(each.name, each.layer, reason, each.parameter, each.plane, own))
     if all(choice.skipped for choice in choices):
         listed = "; ".join(f"'{choice.name}' {choice.skipped}" for choice in choices[:5])
         raise ValueError(
-            f"model has no layer to prune to '{pattern}': {listed or 'it has no Linear or Conv'}"
+            f"model has no layer to prune to '{patterns}': {listed or 'it has no Linear or Conv'}"
         )
     return choices
 
 
-def _find(model: nn.Module, pattern: ms.Pattern, planes: Mapping[str, Plane]) -> list[_Found]:
+def _find(model: nn.Module, patterns: LayerPatterns, planes: Mapping[str, Plane]) -> list[_Found]:
     shared, adapters = _shared(model), adapters_of(model)
     found, used = [], set()
     for path, layer, parameter in matrices_of(model):
@@ -177,10 +191,17 @@ def _find(model: nn.Module, pattern: ms.Pattern, planes: Mapping[str, Plane]) ->
         if any(path == each or path.startswith(f"{each}.") for each in adapters):
             soft = soft or "is an adapter, which is added to a weight and not one of its own"
         tied = shared.get(full, "")
-        unfit = soft if plane is None else _misfit(layer, parameter, plane, pattern)
+        own = patterns.of_weight((path, full))
+        if isinstance(own, str):
+            unfit, pattern = own, None
+        else:
+            unfit, pattern = soft if plane is None else _misfit(layer, parameter, plane, own), own
         hard, dense = unfit or tied, tied or soft or unfit
         name = path if parameter == "weight" else full
-        found.append(_Found(name, path, layer, parameter, plane or KERNEL, hard, soft, dense, plane is None))
+        unknown = plane is None
+        found.append(
+            _Found(name, path, layer, parameter, plane or KERNEL, hard, soft, dense, unknown, pattern)
+        )
     if unused := [name for name in planes if name not in used]:
         raise ValueError(
             f"planes: {unused[0]!r} matches no parameter of two axes or more; there are "

@@ -89,7 +89,7 @@ def test_grouped_convolutions(outputs: int, inputs: int, groups: int, pattern: s
     model = nn.ModuleDict({"grouped": grouped, "plain": nn.Conv1d(16, 16, 1)})
     found = choose_weights(model, pattern, dense_ends=False)
     assert found[0].skipped == reason
-    assert found[1] == Choice("plain", model["plain"], "")
+    assert found[1] == Choice("plain", model["plain"], "", pattern=ms.Pattern(pattern))
 
 
 def test_tied_weights_stay_dense() -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 from torch import nn
 
-import masksolve as ms
 from masksolve.checks import boolean
 from masksolve.pruning.recipe import Recipe, Saliency
 
 from ...plane import Plane
 from ..blocks import find_chains
 from ..layers import choose_weights
+from ..patterns import LayerPatterns, Patterns
 from .calibration import Calibration, Forward
 from .prune import Run, prune
 from .prune_report import AdaPruneReport
@@ -26,7 +26,7 @@ from .state import Changes
 def adaprune(
     model: nn.Module,
     calibration: Any,
-    pattern: ms.Pattern | str,
+    pattern: Patterns,
     *,
     method: str | None = None,
     saliency: str | Saliency | None = None,
@@ -73,7 +73,9 @@ def adaprune(
         a tensor goes to the model as it is, a mapping as keyword arguments, a tuple or list as
         positional ones. If a mapping has an ``attention_mask`` (samples, tokens), tokens where it is
         0 are padding and count in no layer's statistics.
-    pattern : Pattern or str
+    pattern : Pattern or str, or mapping from str to them
+        One for all layers, or one by name, ``{"blocks.0.*": "2:4", "*": "4:8-T"}``, as for `choose_weights`;
+        ``permute=True`` takes one for all.
         Such as ``"2:4"`` or ``"4:8-T"``.
     method : {"admm", "least_squares", "adam", "none"}, optional
         ``"admm"``, the default, finds mask and weights together (`masksolve.reconstruction.admm`). The
@@ -156,7 +158,7 @@ def adaprune(
 
     Examples
     --------
-    >>> import torch
+    >>> import masksolve as ms, torch
     >>> _ = torch.manual_seed(0)
     >>> model = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.ReLU(), torch.nn.Linear(8, 8))
     >>> report = adaprune(model, torch.randn(64, 8), "2:4-T", dense_ends=False)
@@ -165,8 +167,9 @@ def adaprune(
     >>> ms.verify(model[0].weight.detach().numpy() != 0, "2:4-T").ok
     True
     """
+    patterns = LayerPatterns.of(pattern)
     recipe = Recipe(
-        pattern,
+        patterns.first,
         method=method,
         saliency=saliency,
         steps=steps,
@@ -177,11 +180,9 @@ def adaprune(
         backend=backend,
         dtype=dtype,
     )
-    choices = choose_weights(
-        model, recipe.pattern, layers=layers, skip=skip, dense_ends=dense_ends, planes=planes
-    )
+    choices = choose_weights(model, pattern, layers=layers, skip=skip, dense_ends=dense_ends, planes=planes)
     run = Run(
-        title=str(recipe),
+        title=str(recipe) if patterns.alone else str(recipe).replace(f"'{patterns.first}'", str(patterns)),
         chains=find_chains(model, blocks),
         strict=not isinstance(blocks, bool),
         bias_correction=bias_correction,
@@ -191,6 +192,8 @@ def adaprune(
     data = Calibration(calibration, batch_size=batch_size, forward=forward)
     if not boolean("permute", permute):
         return prune(model, choices, data, recipe, run)
+    if not patterns.alone:
+        raise ValueError(f"permute=True searches orders for one pattern, got pattern={patterns}")
     with Changes() as changes:
         changes.note_all(model)
         permuted = reorder(model, choices, data, recipe, run.chains)

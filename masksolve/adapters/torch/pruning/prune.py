@@ -98,10 +98,14 @@ def _prune_one(
     started = time.perf_counter()
     target = absorber(model, weight, inputs.survey) if bias_correction and inputs is not None else ""
     statistics = None if inputs is None else inputs.statistics(weight)
-    rows = rows_of(weight)
+    rows, own = rows_of(weight), weight.pattern or recipe.pattern
     try:
         pruned = prune_layer(
-            rows, statistics, recipe, inputs=rows.shape[2] // places_of(weight.layer), shifts=bool(target)
+            rows,
+            statistics,
+            recipe.to(own),
+            inputs=rows.shape[2] // places_of(weight.layer),
+            shifts=bool(target),
         )
     except ValueError as error:
         raise ValueError(f"layer '{weight.name}': {error}") from error
@@ -148,6 +152,8 @@ def _fingerprint(
     """Everything that the pruned weights depend on."""
     planes = {weight.name: weight.plane for weight in weights}
     arguments = {key: str(value) for key, value in vars(recipe).items()}
+    if len({weight.pattern for weight in weights}) > 1:
+        arguments["pattern"] = " ".join(f"{weight.name}: {weight.pattern}" for weight in weights)
     if callable(recipe.saliency):
         arguments["saliency"] = function_digest("saliency", recipe.saliency)
     forward = "" if data.forward is call else function_digest("forward", data.forward)

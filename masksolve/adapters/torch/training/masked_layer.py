@@ -67,6 +67,8 @@ class MaskedLayer:
     layer : Module
     parameter : str
     plane : Plane
+    pattern : Pattern
+        At the end of a ramp, if there is one.
     prices : (str, Prices) or None
         Of the last solve, with the pattern and the part of the weight that they are for.
     gathered : bool
@@ -78,6 +80,8 @@ class MaskedLayer:
     ) -> None:
         self.name, self.layer = choice.name, choice.layer
         self.parameter, self.plane = choice.parameter, choice.plane
+        assert choice.pattern is not None
+        self.pattern = choice.pattern
         self.prices: tuple[str, ms.Prices] | None = None
         weight = getattr(self.layer, self.parameter)
         self.gathered = False

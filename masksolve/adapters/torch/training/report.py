@@ -63,6 +63,7 @@ def _total(records: list[MaskRecord]) -> MaskRecord:
     kept = fsum(record.retained * record.scores for record in records)
     return records[0]._replace(
         layer="all",
+        pattern=", ".join(dict.fromkeys(record.pattern for record in records)),
         entries=entries,
         flipped=fsum(record.flipped * record.entries for record in records) / entries,
         scores=scores,

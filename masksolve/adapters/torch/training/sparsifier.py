@@ -15,6 +15,7 @@ from masksolve.checks import boolean
 
 from ..integrations.peft import guard_masked
 from ..layers import Choice
+from ..patterns import LayerPatterns
 from ..semi_structured import kernel_misfit
 from . import sparse_products
 from .masked_layer import MaskedLayer, Saliency
@@ -34,7 +35,7 @@ class Sparsifier:
     model : Module
     choices : list of Choice
         Every weight of two axes or more, and why some are not pruned.
-    pattern : Pattern
+    pattern : Pattern or LayerPatterns
         At the end of the ramp, if there is one.
     refresh_every : int or None
     steps : int
@@ -47,7 +48,7 @@ class Sparsifier:
         self,
         model: nn.Module,
         choices: list[Choice],
-        pattern: ms.Pattern,
+        pattern: ms.Pattern | LayerPatterns,
         *,
         refresh_every: int | None,
         saliency: Saliency | None,
@@ -79,7 +80,8 @@ class Sparsifier:
             for choice in choices:
                 if not choice.skipped:
                     straight = refresh_every is not None
-                    passes = passes_of(choice, pattern, backward, gradients)
+                    assert choice.pattern is not None
+                    passes = passes_of(choice, choice.pattern, backward, gradients)
                     masked = MaskedLayer(choice, straight_through=straight, decay=decay, passes=passes)
                     self._layers.append(masked)
             follow(model)
@@ -127,17 +129,19 @@ class Sparsifier:
         """
         self._check_open("refresh")
         reshard(self.model)
-        pattern = pattern_at(self.pattern, self._density, self.steps)
+        patterns = [pattern_at(layer.pattern, self._density, self.steps) for layer in self._layers]
         number = self.records[-1].refresh + 1 if self.records else 0
         found = [
             layer.find(
                 pattern, self._saliency, warm_start=self._warm_start, options=self._options, seed=self.steps
             )
-            for layer in self._layers
+            for layer, pattern in zip(self._layers, patterns, strict=True)
         ]
         pairs = list(zip(self._layers, found, strict=True))
         numbers = _read([torch.cat([solved.numbers, layer.put(solved)]) for layer, solved in pairs])
-        for layer, (scores, objective, gap, seconds, flipped) in zip(self._layers, numbers, strict=True):
+        for layer, pattern, (scores, objective, gap, seconds, flipped) in zip(
+            self._layers, patterns, numbers, strict=True
+        ):
             entries = layer.weight.numel()
             record = MaskRecord(
                 refresh=number,
@@ -218,10 +222,11 @@ class Sparsifier:
 
     def _products(self, choice: Choice, shape: torch.Size) -> str:
         """Say how the products with a pruned weight run, or that they never could on sparse kernels."""
+        assert choice.pattern is not None
         if self._kernels == "dense":
-            return kernel_misfit(choice.plane.shape(shape), self.pattern)
+            return kernel_misfit(choice.plane.shape(shape), choice.pattern)
         weight = dense_weight(choice.layer, choice.parameter)
-        pattern = pattern_at(self.pattern, self._density, self.steps)
+        pattern = pattern_at(choice.pattern, self._density, self.steps)
         return sparse_products.told(
             sparse_products.unfit(choice.layer, choice.parameter, weight, pattern), weight
         )
@@ -269,12 +274,12 @@ class Sparsifier:
         return self.model
 
     def _check_finished(self) -> None:
-        pattern = replace(self.pattern, constraint="at_most")
         for layer in self._layers:
+            pattern = replace(layer.pattern, constraint="at_most")
             verification = ms.verify(layer.matrices(whole(layer.masking.mask)).cpu().numpy(), pattern)
             if not verification.ok:
                 raise ms.PatternViolationError(
-                    f"the mask of layer '{layer.name}' must follow '{self.pattern}' by now, but after "
+                    f"the mask of layer '{layer.name}' must follow '{layer.pattern}' by now, but after "
                     f"{self.steps} steps it is of '{self.records[-1].pattern}': {verification}\n"
                     f"Train until density= has reached the pattern and the masks were refreshed since, or "
                     f"pass allow_unfinished=True"

@@ -16,6 +16,7 @@ from masksolve.checks import choice
 from ...plane import Plane
 from ..kinds import matrices_of
 from ..layers import choose_weights
+from ..patterns import LayerPatterns, Patterns
 from .masked_layer import Saliency
 from .parametrization import dense_weight, masking_of
 from .schedule import Schedule, pattern_at
@@ -27,7 +28,7 @@ KERNELS = ("dense", "semi_structured")
 
 def sparsify(
     model: nn.Module,
-    pattern: ms.Pattern | str,
+    pattern: Patterns,
     *,
     refresh_every: int | None = None,
     layers: Sequence[str] | None = None,
@@ -53,8 +54,9 @@ def sparsify(
     ----------
     model : Module
         Changed in place. Wrap it in DistributedDataParallel, or compile it, before or after.
-    pattern : Pattern or str
-        Such as ``"2:4"`` (along the inputs: sparse forward pass) or ``"2:4-T"`` (both passes).
+    pattern : Pattern or str, or mapping from str to them
+        Such as ``"2:4"`` (along the inputs: sparse forward pass) or ``"2:4-T"`` (both passes); or one by
+        name of the layer, ``{"blocks.0.*": "2:4", "*": "4:8-T"}``, as for `choose_weights`.
     refresh_every : int, optional
         *Dynamic* masks: find them again from the dense weights every so many optimizer steps; the
         dense weights receive the gradient of every entry (straight-through). By default masks are
@@ -126,16 +128,18 @@ def sparsify(
     (3, True)
     >>> model = sparsifier.finalize()
     """
-    pattern = ms.Pattern.parse(pattern)
+    patterns = LayerPatterns.of(pattern)
     _check(refresh_every, decay, density, saliency)
     kernels = choice("kernels", kernels, KERNELS)
     _check_model(model, layers)
     choices = choose_weights(model, pattern, layers=layers, skip=skip, dense_ends=dense_ends, planes=planes)
-    pattern_at(pattern, density, 0)
+    for each in choices:
+        if each.pattern is not None:
+            pattern_at(each.pattern, density, 0)
     return Sparsifier(
         model,
         choices,
-        pattern,
+        patterns.first if patterns.alone else patterns,
         refresh_every=refresh_every,
         saliency=saliency,
         decay=float(decay),
@@ -151,7 +155,7 @@ def sparsify(
 def prune_trained_model(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    pattern: ms.Pattern | str = "2:4",
+    pattern: Patterns = "2:4",
     **options: Any,
 ) -> Sparsifier:
     """Prune a trained model once and keep it pruned while it is fine-tuned, as apex ASP does.

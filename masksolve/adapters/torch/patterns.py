@@ -1,0 +1,75 @@
+"""Which pattern each weight of a model follows: one for all, or one by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import masksolve as ms
+
+from .layout import weight_pattern
+
+Patterns = ms.Pattern | str | Mapping[str, ms.Pattern | str]
+"""A pattern; or patterns by names or wildcards, the first of which that fits a weight counts."""
+
+DENSE = "dense"
+"""What stands in place of a pattern for weights that are to be left alone."""
+
+
+@dataclass(frozen=True)
+class LayerPatterns:
+    """Patterns by names or wildcards of weights.
+
+    Attributes
+    ----------
+    rules : tuple of (str, Pattern or None)
+        The first one whose name fits counts; None leaves a weight dense.
+    alone : bool
+        Whether one pattern was given for all weights.
+    """
+
+    rules: tuple[tuple[str, ms.Pattern | None], ...]
+    alone: bool
+
+    @classmethod
+    def of(cls, pattern: Patterns) -> LayerPatterns:
+        """Read what a caller gave as ``pattern``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If it holds something that is no pattern for weights, or nothing.
+
+        Examples
+        --------
+        >>> print(LayerPatterns.of({"0": "2:4", "*": "dense"}))
+        {'0': '2:4', '*': 'dense'}
+        """
+        if not isinstance(pattern, Mapping):
+            return cls((("*", weight_pattern(pattern)),), True)
+        for glob in pattern:
+            if not isinstance(glob, str):
+                raise TypeError(f"pattern must be a pattern, or patterns by names of layers, got {glob!r}")
+        rules = tuple((glob, None if of == DENSE else weight_pattern(of)) for glob, of in pattern.items())
+        if all(each is None for _, each in rules):
+            raise ValueError(f"pattern must name a layer to prune, got {dict(pattern)}")
+        return cls(rules, False)
+
+    @property
+    def first(self) -> ms.Pattern:
+        """The first pattern."""
+        return next(each for _, each in self.rules if each is not None)
+
+    def of_weight(self, names: Iterable[str]) -> ms.Pattern | str:
+        """Give the pattern of a weight of these names, or say why it has none."""
+        own = tuple(names)
+        for glob, pattern in self.rules:
+            if any(fnmatchcase(name, glob) for name in own):
+                return f"is '{DENSE}' in pattern=" if pattern is None else pattern
+        return "has no pattern in pattern="
+
+    def __str__(self) -> str:
+        if self.alone:
+            return str(self.first)
+        return str({glob: DENSE if each is None else str(each) for glob, each in self.rules})

@@ -1,0 +1,114 @@
+"""Plug-ins that write where they should not, and reports that would pass for what the pipeline says."""
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from assertions import assert_bounded
+from plug_ins import Band, InPlace, answering, band, reporting
+from solving import gaussian
+
+import masksolve as ms
+from masksolve.backends import offering
+from masksolve.backends.base import Backend, Block, Chunk, Report
+
+
+def solve(kind: type[Backend], scores: Any, pattern: str = "2:4-T", **options: Any) -> ms.MaskResult:
+    with offering(kind):
+        return ms.solve(scores, pattern, backend="fake", **options)
+
+
+# arrays that are not theirs
+
+
+class Meddling(Band):
+    """Writes into what it was given: its band is the best mask of what stands there afterwards."""
+
+    in_namespace = True
+
+    def solve_chunk(self, chunk: Chunk) -> Any:
+        mask = band(chunk) if chunk.xp is None else chunk.xp.asarray(band(chunk))
+        chunk.scores[...] = 0.0
+        chunk.scores[mask] = 100.0
+        if chunk.drop is not None:
+            chunk.drop[...] = False
+        return mask
+
+
+@pytest.mark.parametrize("library", ["numpy", "torch"])
+def test_a_chunk_is_the_backends_own(library: str) -> None:
+    """At worst it deceives itself: neither the caller's arrays nor what it is judged by change."""
+    make = np.array if library == "numpy" else pytest.importorskip("torch").tensor
+    scores, drop = gaussian(8, 4), np.zeros((8, 4), np.bool_)
+    given, dropped = make(scores), make(drop)
+    result = solve(Meddling, given, tiles=True)
+    assert result.status is ms.Status.FEASIBLE
+    assert_bounded(replace(result, mask=np.asarray(result.mask)), scores)
+    dropped[0, 0] = True
+    with pytest.raises(ms.BackendFailedError, match="infeasible mask for tile 0"):
+        solve(Meddling, given, drop=dropped)
+    assert dropped[0, 0]
+    assert np.array_equal(np.asarray(given), scores)
+
+
+class WritesAnywhere(InPlace):
+    """Spoils the first tile when it is asked for the last."""
+
+    chunk_entries = 16
+
+    def solve(self, block: Block, first: int, last: int) -> Report:
+        report = super().solve(block, first, last)
+        if last == block.tiles:
+            block.write(0, 1, np.ones((1, 4, 4), np.bool_), None)
+        return report
+
+
+def test_a_block_is_judged_when_all_of_it_is_written() -> None:
+    with pytest.raises(ms.BackendFailedError, match="infeasible mask for tile 0"):
+        solve(WritesAnywhere, gaussian(8, 8))
+
+
+class WideTrue(InPlace):
+    """Writes 255 for True, as comparisons of vectors do."""
+
+    def solve(self, block: Block, first: int, last: int) -> Report:
+        report = super().solve(block, first, last)
+        block.mask.view(np.uint8)[...] *= 255
+        return report
+
+
+def test_true_is_one_in_masks_that_are_handed_out() -> None:
+    wide = answering(lambda chunk: (band(chunk).view(np.uint8) * 255).view(np.bool_))
+    unbounded = type(
+        "Unbounded", (WideTrue,), {"solve": lambda *a: replace(WideTrue.solve(*a), bound=math.inf)}
+    )
+    for kind in (WideTrue, unbounded, wide):
+        assert set(np.unique(solve(kind, gaussian(8, 8)).mask.view(np.uint8))) == {0, 1}
+
+
+# reports
+
+
+@pytest.mark.parametrize("objective", [math.nan, 1e6])
+def test_an_objective_is_checked_where_no_bound_is_given(objective: float) -> None:
+    kind = reporting(lambda kept: objective, lambda kept: math.inf)
+    with pytest.raises(ms.BackendFailedError, match=r"reported an objective of .* keep"):
+        solve(kind, gaussian(8, 8))
+
+
+def test_sums_that_cancel_are_compared_with_what_they_are_sums_of() -> None:
+    """The rounding of an honest sum is no lie, however small the sum is."""
+    scores = np.array([[1e6, 0.1, -1e6, 0.0]] * 4)
+    kind = reporting(lambda kept: kept + 1e-9, lambda kept: kept + 1e-9)
+    assert solve(kind, scores, "4:4").status is ms.Status.OPTIMAL
+
+
+@pytest.mark.parametrize("counts", [{"open": -4}, {"unreached": 1}, {"seen": "many"}, {3: 3}, [3]])
+def test_counts_cannot_pass_for_what_the_pipeline_says(counts: Any) -> None:
+    chunked = answering(lambda chunk: (band(chunk), None, counts))
+    in_place = type("Counting", (InPlace,), {"solve": lambda *a: replace(InPlace.solve(*a), counts=counts)})
+    for kind in (chunked, in_place):
+        with pytest.raises(ms.BackendFailedError, match="must return counts as integers by names other"):
+            solve(kind, gaussian(8, 8))
