@@ -128,8 +128,10 @@ public:
     bool solve_exactly() {
         int exponent = 0, top = 0;
         find_range(exponent, top);
-        constexpr int few = 4, enough = 36;  // for float32's whole range but its ends; for float64's
-        return top - exponent + headroom < 64 * few ? solve_in<few>(exponent) : solve_in<enough>(exponent);
+        const int bits = top - exponent + headroom;
+        if (bits < 128) return solve_in<2>(exponent, top);  // a trained layer's weights, dead ones included
+        return bits < 256 ? solve_in<4>(exponent, top)      // float32's whole range but its ends
+                          : solve_in<36>(exponent, top);    // float64's
     }
 
     void write() const {
@@ -236,8 +238,24 @@ private:
         if (top < exponent) top = exponent = 0;
     }
 
+    // The prices that float64 has found, in integers: nearly all entries are right by them, so that few paths
+    // are left to search. False if one is out of range.
+    template <typename Number>
+    bool take_prices(FlowTile<Number>& tile, int exponent, int top) const {
+        const double most = std::ldexp(1.0, std::min(top + headroom / 2, 1000));
+        const auto take = [&](const double* from, int count, Number* to) {
+            bool good = true;
+            for (int k = 0; k < count; ++k) {
+                good &= std::abs(from[k]) <= most;
+                to[k] = good ? whole<Number>(from[k], exponent) : Number{};
+            }
+            return good;
+        };
+        return take(tile_.u, tile.height, tile.u) && take(tile_.v, tile.width, tile.v);
+    }
+
     template <int Limbs>
-    bool solve_in(int exponent) {
+    bool solve_in(int exponent, int top) {
         using Number = WideInteger<Limbs>;
         const std::unique_ptr<FlowTile<Number>> tile(new (std::nothrow) FlowTile<Number>());
         if (tile == nullptr) return false;
@@ -252,7 +270,7 @@ private:
         }
         const std::unique_ptr<FlowSolver<Number>> solver(new (std::nothrow) FlowSolver<Number>(*tile));
         if (solver == nullptr) return false;
-        solver->descend(descents);
+        if (!take_prices(*tile, exponent, top)) solver->descend(descents);
         const bool solved = solver->solve();
         count(*solver);
         if (!solved) return blame(*solver);
@@ -274,13 +292,14 @@ private:
         return true;
     }
 
-    // score / 2^exponent, which is an integer.
+    // score / 2^exponent, without its fraction.
     template <typename Number>
     static Number whole(double score, int exponent) {
         if (score == 0) return Number{};
         int power;
         auto digits = static_cast<std::int64_t>(std::ldexp(std::frexp(score, &power), 53));
         int shift = power - 53 - exponent;
+        if (shift <= -53) return Number{};
         if (shift < 0) {
             digits /= std::int64_t{1} << -shift;
             shift = 0;
