@@ -16,31 +16,46 @@
 // The loader picks the version for the processor before a sanitizer is ready for it.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__GLIBC__) && \
     !defined(__SANITIZE_ADDRESS__)
-#define MASKSOLVE_CIRCULANT_CLONES __attribute__((target_clones("avx2", "default")))
+#define MASKSOLVE_CIRCULANT_CLONES __attribute__((target_clones("avx2", "default"), flatten))
 #else
 #define MASKSOLVE_CIRCULANT_CLONES
 #endif
 
 namespace masksolve {
 
-constexpr int circulant_run = 2048;
+constexpr int circulant_run = 1024;  // the buffers of a run stay in the first-level cache
 
 // Adds what a run of entries keeps, and its positive scores, to eight sums each, which do not depend on the
 // instruction set.
 MASKSOLVE_CIRCULANT_CLONES static void add_run(const double* scores, const double* keep, int count,
                                                double* kept, double* positive) {
+    double kept_here[8], positive_here[8];  // in registers, whatever else the sums' addresses may be
+    std::copy_n(kept, 8, kept_here);
+    std::copy_n(positive, 8, positive_here);
     int k = 0;
     for (; k + 8 <= count; k += 8)
         for (int l = 0; l < 8; ++l) {
             const double score = scores[k + l];
-            kept[l] += score * keep[k + l];
-            positive[l] += score > 0 ? score : 0;
+            kept_here[l] += score * keep[k + l];
+            positive_here[l] += score > 0 ? score : 0;
         }
     for (int l = 0; k + l < count; ++l) {
         const double score = scores[k + l];
-        kept[l] += score * keep[k + l];
-        positive[l] += score > 0 ? score : 0;
+        kept_here[l] += score * keep[k + l];
+        positive_here[l] += score > 0 ? score : 0;
     }
+    std::copy_n(kept_here, 8, kept);
+    std::copy_n(positive_here, 8, positive);
+}
+
+// The types that weights have most often, by conversions for the processor; all convert to the same numbers.
+MASKSOLVE_CIRCULANT_CLONES static void widen_run(Dtype dtype, const char* from, int count, double* to) {
+    if (dtype == Dtype::f32) baseline::convert_plain<double, float>(from, count, to);
+    else if (dtype == Dtype::bf16) baseline::convert_bf16<double>(from, count, to);
+    else if (dtype == Dtype::f16) baseline::convert_f16<double>(from, count, to);
+    else if (dtype == Dtype::i8) baseline::convert_plain<double, std::int8_t>(from, count, to);
+    else if (dtype == Dtype::u8) baseline::convert_plain<double, std::uint8_t>(from, count, to);
+    else baseline::converter<double>(dtype)(from, count, to);
 }
 
 inline double sum_of_eight(const double* lane) {
@@ -50,9 +65,7 @@ inline double sum_of_eight(const double* lane) {
 class Circulant {
 public:
     explicit Circulant(const Job& job)
-        : job_(job),
-          convert_(baseline::converter<double>(job.dtype)),
-          by_rows_(job.height * job.row_most <= job.width * job.column_most) {
+        : job_(job), by_rows_(job.height * job.row_most <= job.width * job.column_most) {
         for (int k = 0; k < pattern_length; ++k) {
             if (by_rows_) bytes_[k] = k % job.width < job.row_most;
             else bytes_[k] = kept_in_column(k / job.width, k % job.width);
@@ -81,7 +94,6 @@ private:
     static constexpr int pattern_length = std::max(circulant_run + largest_side, largest_tile);
 
     const Job& job_;
-    baseline::Converter<double> convert_;
     bool by_rows_;
     CompensatedSum objective_, slack_;
     double keep_[pattern_length], scores_[circulant_run];
@@ -127,7 +139,7 @@ private:
             for (int j = 0; j < length; ++j) std::memcpy(raw_ + j * bytes, from + j * job_.across(), bytes);
             from = raw_;
         }
-        convert_(from, length, scores_);
+        widen_run(job_.dtype, from, length, scores_);
         if (job_.score == Score::magnitude) baseline::take_magnitudes(scores_, length);
         else if (job_.score == Score::square) baseline::take_squares(scores_, length);
     }
