@@ -296,7 +296,8 @@ class _Solve:
 
     def _run(self, layout: Layout, execution: Execution, interruption: Interruption) -> list[Report]:
         spans = self._spans(layout)
-        later = judged_later(self.engine) and not self._in_place()
+        # Pairs are solved in runs that have arrays of their own, where no other tile can be written.
+        later = judged_later(self.engine) and not (self._in_place() or self.problem.apart)
         solve = self.engine.solve if later else partial(certified, self.engine)
         tasks = [(last - first, partial(solve, block, first, last)) for block, first, last in spans]
         reports: list[Report] = []

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from assertions import assert_bounded
-from plug_ins import Band, InPlace, answering, band, reporting
+from plug_ins import Band, Honest, InPlace, answering, band, reporting
 from solving import gaussian
 
 import masksolve as ms
@@ -68,6 +68,17 @@ class WritesAnywhere(InPlace):
 def test_a_block_is_judged_when_all_of_it_is_written() -> None:
     with pytest.raises(ms.BackendFailedError, match="infeasible mask for tile 0"):
         solve(WritesAnywhere, gaussian(8, 8))
+
+
+@pytest.mark.parametrize("kind", [InPlace, Honest])
+def test_pairs_are_added_up_for_plug_ins(kind: type[Backend]) -> None:
+    """A block of pairs is solved in runs that have sums and a mask of their own."""
+    scores = gaussian(8, 16)
+    result = solve(kind, scores, "4:8-T pair")
+    assert result.status is ms.Status.OPTIMAL
+    assert ms.verify(result.mask, "4:8-T pair").ok
+    assert result.objective == pytest.approx(scores[result.mask].sum(), rel=1e-12)
+    assert result.objective == pytest.approx(ms.solve(scores, "4:8-T pair").objective, rel=1e-12)
 
 
 class WideTrue(InPlace):
