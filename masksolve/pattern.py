@@ -6,10 +6,11 @@ import functools
 import math
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal, NamedTuple, overload
+from typing import Literal, overload
 
 from .amounts import COLUMNS, LARGEST_VECTOR, Budget, check_budget, column_budget
 from .checks import boolean, choice, integer
+from .misfit import Misfit
 from .wording import LIKE, guess, read
 
 Constraint = Literal["exact", "at_most"]
@@ -20,22 +21,8 @@ LARGEST_AXES = 61
 
 _ROUNDING = 1e-9
 """How much a density may exceed a multiple of 1 / m and still count as it."""
-
 _CONSTRAINTS = ("exact", "at_most")
 _REMAINDERS = ("error", "pad", "dense")
-
-
-class Misfit(NamedTuple):
-    """Why a pattern cannot be laid on an array; as text, all of it."""
-
-    reason: str
-    """Continues a sentence about the array: "has 6 entries along axis -1, which m=4 does not divide"."""
-    shape: tuple[int, ...]
-    remedy: str = ""
-    """What helps, if anything does: "choose remainder='pad' or remainder='dense' in the pattern"."""
-
-    def __str__(self) -> str:
-        return f"{self.reason} (shape {self.shape}){self.remedy and '; '}{self.remedy}"
 
 
 @dataclass(frozen=True, init=False, repr=False)

@@ -53,6 +53,12 @@ def written_whole(path: str | os.PathLike[str], beside: str | None = None) -> It
         temporary.unlink(missing_ok=True)
 
 
+def write_text(path: str | os.PathLike[str], text: str) -> None:
+    """Write a text in UTF-8, as `written_whole` does."""
+    with written_whole(path) as stream:
+        stream.write(text.encode())
+
+
 def _opened_as_it_is(path: str | os.PathLike[str]) -> BinaryIO | None:
     """Open what must not be replaced: no regular file, or the one that this process prints into."""
     try:

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..whole_files import written_whole
+from ..whole_files import write_text
 from .report import Report, TensorReport, gap_of, share
 
 _TILES = 6
@@ -34,8 +34,7 @@ def write_page(report: Report, path: str | Path) -> None:
         Of a run with ``worst=True`` if tiles are to be drawn.
     path : str or Path
     """
-    with written_whole(path) as stream:
-        stream.write(("\n".join(_page(report)) + "\n").encode())
+    write_text(path, "\n".join(_page(report)) + "\n")
 
 
 def _page(report: Report) -> Iterator[str]:

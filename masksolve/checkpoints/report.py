@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..rounding import relative_gap
-from ..whole_files import written_whole
+from ..whole_files import write_text
 from .digests import together
 from .plan import Plan, Step
 from .work import Record
@@ -184,8 +184,7 @@ class Report:
         content = {**self.manifest(), "source": str(self.source), "target": str(self.target)}
         content |= {"seconds": self.seconds, "carried": list(self.carried)}
         content |= {"retained": self.retained, "gap": self.gap if math.isfinite(self.gap) else None}
-        with written_whole(path) as stream:
-            stream.write((json.dumps(content, indent=1) + "\n").encode())
+        write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def share(tensors: Sequence[TensorReport]) -> float:

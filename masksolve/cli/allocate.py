@@ -10,7 +10,7 @@ from rich.console import Console
 
 from .. import checkpoints
 from ..checkpoints.journal import naming_output
-from ..whole_files import written_whole
+from ..whole_files import write_text
 from .options import Failure, choosing, failures, solving
 from .tables import allocation_table, gap, percent
 
@@ -61,8 +61,8 @@ def allocate_command(*, source: Path, target: Path, **choice: Any) -> None:
         if choice["pattern"] is None:
             raise Failure("--pattern must be given, such as 4:8-T")
         found = checkpoints.allocate(source, **choice)
-        with naming_output(target), written_whole(target) as stream:
-            stream.write(checkpoints.recipe_text(found.recipe()).encode())
+        with naming_output(target):
+            write_text(target, checkpoints.recipe_text(found.recipe()))
     console.print(allocation_table(found))
     more = found.objective / found.uniform - 1 if found.uniform else 0.0
     for line in (

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from .. import checkpoints
 from ..checkpoints.verifying import Findings
-from ..whole_files import written_whole
+from ..whole_files import write_text
 from .options import Failure, failures, selecting
 from .tables import printable, proof_table, verify_table
 
@@ -100,7 +100,6 @@ def _write(path: Path, found: Findings) -> None:
         for proof in found.proofs
     }
     try:
-        with written_whole(path) as stream:
-            stream.write((json.dumps({"ok": found.ok, "tensors": tensors}, indent=1) + "\n").encode())
+        write_text(path, json.dumps({"ok": found.ok, "tensors": tensors}, indent=1) + "\n")
     except OSError as error:
         raise Failure(f"'{path}' cannot be written: {error.strerror or error}") from error

@@ -250,14 +250,8 @@ private:
             if constexpr (Signed)
                 sums.size =
                     sums.size + bits_and_not(worth, WideFlags::all(std::numeric_limits<std::int64_t>::min()));
-            else sums.signs = sums.signs | as_flags(kept);
+            else sums.signs = sums.signs | bits_of(kept);
         }
-    }
-
-    static inline __attribute__((always_inline)) Flags as_flags(const Row& row) {
-        Flags flags;
-        for (int k = 0; k < Row::K; ++k) flags.part[k] = (typename Flags::V)row.part[k];
-        return flags;
     }
 
     static double total(const Wide& sum) {

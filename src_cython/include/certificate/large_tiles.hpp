@@ -85,8 +85,7 @@ private:
                 else answered &= read_tile<Rows, false, false>(tile_rows, t, rows, columns);
             } else {
                 if (width_ < pitch_) fill_up(tile_rows);
-                if (square_) read_tile<0, true, true>(tile_rows, t, rows, columns);
-                else read_tile<0, true, false>(tile_rows, t, rows, columns);
+                read_any_tile(tile_rows, t, rows, columns);
             }
             verdicts.feasible &= pitch_ == 8    ? count_lines<1>(tile_rows, t, rows, columns)
                                  : pitch_ == 16 ? count_lines<2>(tile_rows, t, rows, columns)
@@ -94,6 +93,12 @@ private:
                                                 : count_lines<8>(tile_rows, t, rows, columns);
         }
         return answered;
+    }
+
+    void read_any_tile(const TileRows& tile, int t, const T* u, const T* v) {
+        if constexpr (sizeof(T) == sizeof(float))  // elsewhere squares are taken before
+            if (square_) return void(read_tile<0, true, true>(tile, t, u, v));
+        read_tile<0, true, false>(tile, t, u, v);
     }
 
     // Copies of the rows, up to a whole number of lanes.

@@ -12,8 +12,8 @@
 // a tile depends on its own scores alone. Where columns have room to spare, one that is not full must have
 // the price 0 in the end. So all begin with 0 there, without rounds of prices, and a path ends in any column
 // with room: only columns that are full, and stay so, ever get another price. Prices stay dual feasible in
-// the sense that kept entries have s - u
-// - v >= 0 and dropped ones <= 0, so at the end they prove the mask optimal.
+// the sense that kept entries have s - u - v >= 0 and dropped ones <= 0, so at the end they prove the mask
+// optimal.
 #pragma once
 
 #include <algorithm>
@@ -335,8 +335,9 @@ private:
                 column_from = select(better, RowMask::all(i), column_from);
             }
         }
-        (from_u - most(values_of(in_rows(distance)) - values_of(row), Column::all(0))).store(u + at_);
-        (from_v + most(values_of(RowMask::all(distance)) - values_of(column), Row::all(0))).store(v + at_);
+        (from_u - most(values_of<T>(in_rows(distance)) - values_of<T>(row), Column::all(0))).store(u + at_);
+        (from_v + most(values_of<T>(RowMask::all(distance)) - values_of<T>(column), Row::all(0)))
+            .store(v + at_);
         flip(end, row_from, column_from);
     }
 
@@ -360,27 +361,12 @@ private:
     template <int Lines>
     static inline __attribute__((always_inline)) Pack<I, Lines> further(const Pack<I, Lines>& distance,
                                                                         const Pack<T, Lines>& cost) {
-        return bits_of<Lines>(values_of<Lines>(positive_part(bits_of<Lines>(cost))) +
-                              values_of<Lines>(distance));
+        return bits_of(values_of<T>(positive_part(bits_of(cost))) + values_of<T>(distance));
     }
-    template <int Lines>
-    static inline __attribute__((always_inline)) Pack<I, Lines> bits_of(const Pack<T, Lines>& x) {
-        Pack<I, Lines> bits;
-        for (int k = 0; k < bits.K; ++k) bits.part[k] = (typename Pack<I, Lines>::V)x.part[k];
-        return bits;
-    }
-    template <int Lines>
-    static inline __attribute__((always_inline)) Pack<T, Lines> values_of(const Pack<I, Lines>& bits) {
-        Pack<T, Lines> x;
-        for (int k = 0; k < x.K; ++k) x.part[k] = (typename Pack<T, Lines>::V)bits.part[k];
-        return x;
-    }
-
     template <int Lines>
     Pack<I, Lines> settle(const Pack<I, Lines>& open, int k) const {
         using Lanes = Pack<I, Lines>;
-        return select(Lanes::load(lane_) == Lanes::all(k), bits_of<Lines>(Pack<T, Lines>::all(infinity)),
-                      open);
+        return select(Lanes::load(lane_) == Lanes::all(k), bits_of(Pack<T, Lines>::all(infinity)), open);
     }
 
     static RowMask and_not(RowMask a, RowMask b) {

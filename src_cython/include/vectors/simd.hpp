@@ -233,6 +233,20 @@ inline __attribute__((always_inline)) Pack<T, P> positive_part(Pack<T, P> a) {
     return a;
 }
 
+// Numbers as the integers that have their bits, and back.
+template <typename T, int P>
+inline __attribute__((always_inline)) Pack<Integer<T>, P> bits_of(const Pack<T, P>& x) {
+    Pack<Integer<T>, P> bits;
+    for (int k = 0; k < x.K; ++k) bits.part[k] = (typename Pack<Integer<T>, P>::V)x.part[k];
+    return bits;
+}
+template <typename T, int P>
+inline __attribute__((always_inline)) Pack<T, P> values_of(const Pack<Integer<T>, P>& bits) {
+    Pack<T, P> x;
+    for (int k = 0; k < x.K; ++k) x.part[k] = (typename Pack<T, P>::V)bits.part[k];
+    return x;
+}
+
 // Bits of numbers: with sign bits, to turn or to drop signs; with lanes all ones or all zeros, to choose.
 #define MASKSOLVE_BITWISE(name, expression)                                                             \
     template <typename T, int P>                                                                        \

@@ -15,18 +15,7 @@ from ..training.sparsify import sparsify
 class Callback:
     """Settings of a sparse training that begins when a trainer calls, and its Sparsifier from then on.
 
-    Parameters
-    ----------
-    pattern : Pattern or str
-    allow_unfinished : bool
-        As for `Sparsifier.finalize`: whether training may end before the ramp does.
-    **options
-        Of `sparsify`.
-
-    Attributes
-    ----------
-    sparsifier : Sparsifier or None
-        None before training.
+    Each trainer's callback documents them.
     """
 
     too_early: ClassVar[str]

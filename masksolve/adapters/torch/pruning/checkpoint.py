@@ -10,7 +10,7 @@ from typing import Any, TypedDict
 
 import torch
 
-from ....whole_files import written_whole
+from ....whole_files import write_text, written_whole
 
 _FINGERPRINT = "fingerprint.json"
 
@@ -46,8 +46,7 @@ class Checkpoint:
             self._check(fingerprint)
             return
         self._folder.mkdir(parents=True, exist_ok=True)
-        with written_whole(self._folder / _FINGERPRINT) as stream:
-            stream.write(json.dumps(fingerprint, indent=1).encode())
+        write_text(self._folder / _FINGERPRINT, json.dumps(fingerprint, indent=1))
 
     def read(self, number: int, name: str) -> LayerState | None:
         """Give a layer that is done; None if it is not."""
