@@ -119,12 +119,16 @@ class Recipe:
             changes["saliency"] = None  # as it was given
         return replace(self, **changes)
 
-    def __str__(self) -> str:
+    def described(self, patterns: str) -> str:
+        """Say what is done, with ``patterns`` for what it is done to."""
         if self.method == "admm":
             more = f" and {self.exchanges} rounds of exchanges" if self.exchanges else ""
-            return f"admm{more} to '{self.pattern}'"
+            return f"admm{more} to {patterns}"
         kind = self.saliency if isinstance(self.saliency, str) else _name(self.saliency)
-        return f"{self.method} to '{self.pattern}' by {kind}"
+        return f"{self.method} to {patterns} by {kind}"
+
+    def __str__(self) -> str:
+        return self.described(f"'{self.pattern}'")
 
 
 def _name(function: Any) -> str:

@@ -74,9 +74,8 @@ def adaprune(
         positional ones. If a mapping has an ``attention_mask`` (samples, tokens), tokens where it is
         0 are padding and count in no layer's statistics.
     pattern : Pattern or str, or mapping from str to them
-        One for all layers, or one by name, ``{"blocks.0.*": "2:4", "*": "4:8-T"}``, as for `choose_weights`;
-        ``permute=True`` takes one for all.
-        Such as ``"2:4"`` or ``"4:8-T"``.
+        One for all layers, such as ``"2:4"`` or ``"4:8-T"``, or one by name as for `choose_weights`,
+        ``{"blocks.0.*": "2:4", "*": "4:8-T"}``; ``permute=True`` takes one for all only.
     method : {"admm", "least_squares", "adam", "none"}, optional
         ``"admm"``, the default, finds mask and weights together (`masksolve.reconstruction.admm`). The
         others take the mask that is best for ``saliency`` and then solve each row's least squares
@@ -182,7 +181,7 @@ def adaprune(
     )
     choices = choose_weights(model, pattern, layers=layers, skip=skip, dense_ends=dense_ends, planes=planes)
     run = Run(
-        title=str(recipe) if patterns.alone else str(recipe).replace(f"'{patterns.first}'", str(patterns)),
+        title=str(recipe) if patterns.alone else recipe.described(str(patterns)),
         chains=find_chains(model, blocks),
         strict=not isinstance(blocks, bool),
         bias_correction=bias_correction,
