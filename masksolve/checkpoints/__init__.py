@@ -4,7 +4,7 @@
 
     folder.py ─► formats.py ─► entries.py      what there is to read, and its bytes
         │
-    selection.py (roles.py) ─► plan.py         which tensors, which pattern, why not
+    selection.py ─► plan.py                    which tensors, which pattern, why not
         │
     work.py                                    the unit of work: a part of a tensor, done anywhere
         │

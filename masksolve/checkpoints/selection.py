@@ -11,8 +11,8 @@ from typing import Any
 
 from ..errors import CheckpointError
 from ..pattern import Pattern
+from ..roles import inputs_come_first, is_expert_stack, role_of
 from .entries import WIDTHS, Entry
-from .roles import inputs_come_first, is_expert_stack, role_of
 
 Axes = tuple[int, int]
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from ...roles import role_of
 from ..plane import Plane
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -147,6 +148,28 @@ def adapters_of(model: nn.Module) -> tuple[str, ...]:
             names = getattr(module, "adapter_layer_names", ())
             found += [f"{path}.{name}".lstrip(".") for name in names]
     return tuple(found)
+
+
+def routers_of(model: nn.Module) -> tuple[str, ...]:
+    """Paths of the layers that choose between a mixture's experts, by their names.
+
+    Transformers makes most of them classes of their own, but some are plain Linear layers. What is
+    called no more than a gate is a router only beside experts: elsewhere it is a matrix like others.
+    """
+    modules = dict(model.named_modules())
+    return tuple(
+        path
+        for path, module in modules.items()
+        if isinstance(module, nn.Linear)
+        and role_of(path) == "router"
+        and ("router" in path.lower() or _has_experts(modules, path))
+    )
+
+
+def _has_experts(modules: dict[str, nn.Module], path: str) -> bool:
+    """Whether experts are kept beside a module, or beside the one that it is a part of."""
+    above = [path.rpartition(".")[0], path.rpartition(".")[0].rpartition(".")[0]]
+    return any("expert" in name for each in above for name, _ in modules[each].named_children())
 
 
 def is_tuner(module: nn.Module) -> bool:

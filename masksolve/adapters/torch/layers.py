@@ -14,7 +14,7 @@ import masksolve as ms
 
 from ..plane import Plane
 from .blocks import find_chains
-from .kinds import adapters_of, kind_of, matrices_of
+from .kinds import adapters_of, kind_of, matrices_of, routers_of
 from .layout import KERNEL
 from .patterns import LayerPatterns, Patterns
 
@@ -73,7 +73,6 @@ class _Found(NamedTuple):
     hard: str
     soft: str
     dense: str
-    unknown: bool
     pattern: ms.Pattern | None
 
     def matches(self, patterns: Iterable[str]) -> bool:
@@ -105,7 +104,7 @@ def choose_weights(
         in place of a pattern, and no name that fits, leave a weight dense. `masksolve.allocate` finds them.
     layers : sequence of str, optional
         Names or shell-style wildcards (``"encoder.*.dense"``) of layers or parameters to prune, ends
-        included, and embeddings and adapters if they are named without a wildcard; one that names
+        included, and embeddings, adapters and routers if they are named without a wildcard; one that names
         nothing, or what does not fit the pattern, is an error. By default, every weight that a
         layer multiplies by and that fits the pattern.
     skip : sequence of str
@@ -161,11 +160,11 @@ def _choose(
             reason = "is named in skip="
         elif each.pattern is None:
             reason = each.dense
-        elif layers is not None and each.hard and not (each.unknown and not each.named(layers)):
+        elif layers is not None and each.hard and (each.named(layers) or not each.soft):
             to = each.pattern or patterns
             raise ValueError(f"layers: '{each.name}' cannot be pruned to '{to}': it {each.hard}")
         else:
-            # A wildcard over a whole encoder does not ask for the embeddings and adapters in it.
+            # A wildcard over a whole encoder does not ask for the embeddings, adapters and routers in it.
             reason = each.hard if each.named(layers or ()) else each.dense or ends.get(each.name, "")
         own = None if reason else each.pattern
         choices.append(Choice(each.name, each.layer, reason, each.parameter, each.plane, own))
@@ -178,7 +177,7 @@ def _choose(
 
 
 def _find(model: nn.Module, patterns: LayerPatterns, planes: Mapping[str, Plane]) -> list[_Found]:
-    shared, adapters = _shared(model), adapters_of(model)
+    shared, adapters, routers = _shared(model), adapters_of(model), routers_of(model)
     found, used = [], set()
     for path, layer, parameter in matrices_of(model):
         full = f"{path}.{parameter}".lstrip(".")
@@ -190,6 +189,8 @@ def _find(model: nn.Module, patterns: LayerPatterns, planes: Mapping[str, Plane]
             plane, soft = planes[declared[0]], ""
         if any(path == each or path.startswith(f"{each}.") for each in adapters):
             soft = soft or "is an adapter, which is added to a weight and not one of its own"
+        if path in routers:
+            soft = soft or "is a router, which chooses between few experts"
         tied = shared.get(full, "")
         own = patterns.of_weight((path, full))
         if isinstance(own, str):
@@ -198,10 +199,7 @@ def _find(model: nn.Module, patterns: LayerPatterns, planes: Mapping[str, Plane]
             unfit, pattern = soft if plane is None else _misfit(layer, parameter, plane, own), own
         hard, dense = unfit or tied, tied or soft or unfit
         name = path if parameter == "weight" else full
-        unknown = plane is None
-        found.append(
-            _Found(name, path, layer, parameter, plane or KERNEL, hard, soft, dense, unknown, pattern)
-        )
+        found.append(_Found(name, path, layer, parameter, plane or KERNEL, hard, soft, dense, pattern))
     if unused := [name for name in planes if name not in used]:
         raise ValueError(
             f"planes: {unused[0]!r} matches no parameter of two axes or more; there are "

@@ -107,6 +107,41 @@ def test_tied_weights_stay_dense() -> None:
     }
 
 
+class Mixture(nn.Module):
+    """Experts, what chooses between them, and a layer of theirs that is called a gate as well."""
+
+    def __init__(self, **routers: nn.Module) -> None:
+        super().__init__()
+        self.experts = nn.ModuleList([nn.ModuleDict({"gate": nn.Linear(16, 16)}) for _ in range(4)])
+        for name, router in routers.items():
+            self.add_module(name, router)
+
+
+@pytest.mark.parametrize(
+    ("name", "router", "path"),
+    [
+        ("gate", nn.Linear(16, 4), "gate"),
+        ("router", nn.Linear(16, 4), "router"),
+        ("router", nn.ModuleDict({"layer": nn.Linear(16, 4)}), "router.layer"),
+        ("gate", nn.ModuleDict({"wg": nn.Linear(16, 4)}), "gate.wg"),
+        ("shared_expert_gate", nn.Linear(16, 4), "shared_expert_gate"),
+    ],
+)
+def test_routers_stay_dense_unless_they_are_named(name: str, router: nn.Module, path: str) -> None:
+    model = Mixture(**{name: router})
+    experts = [f"experts.{n}.gate" for n in range(4)]
+    found = choose_weights(model, PATTERN, dense_ends=False)
+    assert chosen(found) == experts
+    assert reasons(found) == {path: "is a router, which chooses between few experts"}
+    assert chosen(choose_weights(model, PATTERN, layers=["*"])) == experts
+    assert chosen(choose_weights(model, "2:4", layers=[path])) == [path]
+
+
+def test_a_gate_without_experts_is_a_matrix_like_others() -> None:
+    model = nn.ModuleDict({"gate": nn.Linear(16, 16), "up": nn.Linear(16, 16)})
+    assert chosen(choose_weights(model, PATTERN, dense_ends=False)) == ["gate", "up"]
+
+
 def test_a_tied_bias_is_no_reason() -> None:
     model = nn.ModuleDict({name: nn.Linear(16, 16) for name in "ab"})
     model["b"].bias = model["a"].bias

@@ -99,6 +99,7 @@ MODELS = {
         12,
         TOKENS,
     ),
+    "PhiMoE": (lambda t: t.PhimoeForCausalLM(t.PhimoeConfig(**TEXT, **EXPERTS)), 12, TOKENS),
     "BERT": (lambda t: t.BertModel(t.BertConfig(**{**TEXT, "num_key_value_heads": None})), 12, TOKENS),
     "ViT": (
         lambda t: t.ViTModel(
