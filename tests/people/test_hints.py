@@ -29,6 +29,16 @@ TILE = np.ones((8, 8))
         ("4:8-T at-most", "4:8-T at_most"),
         ("4:8-T at most pad", "4:8-T at_most pad"),
         ("2:4 padd axis=0", "2:4 pad axis=0"),
+        ("4:8 pairs", "4:8 pair"),
+        ("4:8pair", "4:8 pair"),
+        ("4:8-T pairs", "4:8-T pair"),
+        ("4:8pair-T", "4:8-T pair"),
+        ("4:8 pair-T", "4:8-T pair"),
+        ("2:4x4:8", "2:4 x 4:8"),
+        ("2:4 \N{MULTIPLICATION SIGN} 4:8", "2:4 x 4:8"),
+        ("2:4x6:8", "2:4 x 6:8 at_most"),
+        ("2:4 x 6:8 atmost", "2:4 x 6:8 at_most"),
+        ("64:2:8 atmost", "64:2:8 at_most"),
     ],
 )
 @pytest.mark.parametrize("read", [ms.Pattern, ms.Pattern.parse, lambda text: ms.solve(TILE, text)])
@@ -44,6 +54,12 @@ def test_no_guess_where_nothing_is_near(text: str) -> None:
     with pytest.raises(ValueError, match="pattern must look like") as caught:
         ms.Pattern(text)
     assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["64:2:8-T", "64:2:8 pair"])
+def test_what_does_not_go_together_with_columns_for_many_rows(text: str) -> None:
+    with pytest.raises(ValueError, match=f"pair and axis must be left alone, got '{text}'"):
+        ms.Pattern(text)
 
 
 def test_a_pattern_by_one_string_or_pair() -> None:
