@@ -78,3 +78,14 @@ def _ordered(one: str, other: str) -> str:
     """Smaller number first."""
     least, most = sorted((int(one), int(other)))
     return f"{least}:{most}"
+
+
+def describe_wrong_type(value: object) -> str:
+    """Say that a value is no pattern, and what was meant by it if that can be guessed."""
+    fault = f"pattern must be a Pattern or a string such as '2:4' or '4:8-T', got {type(value).__name__}"
+    if isinstance(value, tuple | list) and len(value) in (2, 3):
+        n, m = (str(part) for part in value[:2])
+        if n.isdecimal() and m.isdecimal():
+            both_ways = len(value) == 3 and value[2] in (True, "T", "t", "-T")
+            return f"{fault} {value!r}; did you mean '{n}:{m}{'-T' if both_ways else ''}'?"
+    return f"{fault}; the array comes first, then the pattern" if hasattr(value, "shape") else fault

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -166,3 +167,24 @@ def test_completion_shows_public_names_only() -> None:
     assert sorted(dir(ms)) == sorted(ms.__all__)
     for internal in ("solve_", "find_spec", "checks", "certifying", "execution", "annotations"):
         assert internal not in dir(ms)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ([2, 4], "2:4"),
+        (("2", "4"), "2:4"),
+        ((2, 4, True), "2:4-T"),
+        ((2, 4, "T"), "2:4-T"),
+        ([4, 8, False], "4:8"),
+    ],
+)
+def test_lists_and_triples_are_no_patterns_but_their_text_is_named(given: Any, meant: str) -> None:
+    with pytest.raises(TypeError, match=f"did you mean '{meant}'\\?"):
+        ms.solve(np.ones((8, 8)), given)
+
+
+def test_exchanged_arguments_are_noticed() -> None:
+    for call in (ms.solve, ms.verify):
+        with pytest.raises(TypeError, match="the array comes first, then the pattern"):
+            call("2:4-T", np.ones((8, 8)))  # type: ignore[call-overload,arg-type,unused-ignore]
