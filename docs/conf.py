@@ -21,6 +21,7 @@ project_copyright = author
 version = release = masksolve.__version__
 
 extensions = [
+    "backlinks",
     "mathml",
     "myst_parser",
     "numpydoc",

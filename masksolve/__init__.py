@@ -39,7 +39,7 @@ from .errors import (
 )
 from .formulation import Formulation, formulation
 from .installation import show_config
-from .packing import Packed, pack, unpack
+from .packing import Packed, PackedTiles, pack, unpack
 from .pattern import Pattern
 from .pruning import permutation, reconstruction, saliency, unbiased
 from .result import MaskResult, SolveInterrupted, Status, TileSums
@@ -60,6 +60,7 @@ __all__ = [
     "MaskResult",
     "MaskSolveError",
     "Packed",
+    "PackedTiles",
     "Pattern",
     "PatternViolationError",
     "Prices",

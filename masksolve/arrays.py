@@ -78,6 +78,7 @@ def kept_array(name: str, value: npt.ArrayLike) -> BoolArray:
     return kept
 
 
+@functools.lru_cache(maxsize=512)
 def check_shape(name: str, shape: tuple[int, ...], pattern: Pattern) -> None:
     """Refuse shapes that ``pattern`` cannot be laid on; ValueError with what `Pattern.misfit` says."""
     misfit = pattern.misfit(shape)

@@ -7,9 +7,9 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
-from contextlib import closing, contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from threading import Semaphore, Thread
 from typing import TypeVar
@@ -76,14 +76,18 @@ class Execution:
         tasks already begun are done; ``into`` holds what was answered before.
         """
         stop = Interruption() if interruption is None else interruption
-        total, done = sum(tiles for tiles, _ in tasks), 0
+        total, done = sum([tiles for tiles, _ in tasks]), 0
         answers = self._serial(tasks, stop) if self.workers == 1 else self._threaded(tasks, stop)
-        with suppress(_NotBegun), closing(answers):
+        try:
             for (tiles, _), answer in zip(tasks, answers, strict=True):
                 into.append(answer)
                 done += tiles
                 if self.progress is not None:
                     self.progress(done, total)
+        except _NotBegun:
+            pass
+        finally:
+            answers.close()
 
     def advancing(self) -> Execution:
         """Give the same execution with a ``progress`` that never goes back where work is done twice."""
@@ -154,8 +158,7 @@ class Execution:
         return True
 
 
-@contextmanager
-def catching(*, unless: bool = False) -> Iterator[Interruption]:
+class catching:
     """Note Ctrl-C instead of raising KeyboardInterrupt, however often it is pressed, while this is open.
 
     A KeyboardInterrupt can come between any two instructions, so what was solved so far could be lost on its
@@ -167,23 +170,27 @@ def catching(*, unless: bool = False) -> Iterator[Interruption]:
     unless : bool
         Leave Ctrl-C as it is: for work that is over in no time.
     """
-    interruption = Interruption()
-    if (
-        unless
-        or threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGINT) is not signal.default_int_handler
-    ):
-        yield interruption
-        return
 
-    def note(*_: object) -> None:
-        interruption.happened = True
+    def __init__(self, *, unless: bool = False) -> None:
+        self._interruption = Interruption()
+        self._notes = not unless
 
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield interruption
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    def __enter__(self) -> Interruption:
+        self._notes = (
+            self._notes
+            and threading.current_thread() is threading.main_thread()
+            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        )
+        if self._notes:
+            signal.signal(signal.SIGINT, self._note)
+        return self._interruption
+
+    def __exit__(self, *_: object) -> None:
+        if self._notes:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def _note(self, *_: object) -> None:
+        self._interruption.happened = True
 
 
 class _NotBegun(Exception):

@@ -341,8 +341,8 @@ def _lines(tiling: Tiling) -> tuple[IntArray, IntArray, IntArray]:
     least: list[IntArray] = []
     most: list[IntArray] = []
     lines = 0
-    for region in tiling.regions:
-        tiles = cut_tiles(tiling, places, region)
+    for cut in tiling.numbered_cuts:
+        tiles, region = cut_tiles(tiling, places, cut), cut.region
         *grid, height, width = tiles.shape
         count = int(np.prod(grid, dtype=np.int64))
         if not count:

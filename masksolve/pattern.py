@@ -11,7 +11,7 @@ from typing import Literal, overload
 from .amounts import COLUMNS, LARGEST_VECTOR, Budget, check_budget, column_budget
 from .checks import boolean, choice, integer
 from .misfit import Misfit
-from .wording import LIKE, guess, read
+from .wording import LIKE, describe_wrong_type, guess, read
 
 Constraint = Literal["exact", "at_most"]
 Remainder = Literal["error", "pad", "dense"]
@@ -211,12 +211,10 @@ transposable, rows x columns, V:kept:group), optionally followed by 'pair', 'at_
         """
         if isinstance(text, Pattern):
             return text
-        if isinstance(text, tuple) and len(text) == 2:
+        if isinstance(text, tuple) and len(text) == 2 and not any(isinstance(part, str) for part in text):
             return cls(*text)
         if not isinstance(text, str):
-            raise TypeError(
-                f"pattern must be a Pattern or a string such as '2:4' or '4:8-T', got {type(text).__name__}"
-            )
+            raise TypeError(describe_wrong_type(text))
         return _parsed(text)
 
     @property

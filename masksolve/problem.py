@@ -46,7 +46,7 @@ class UnfitScoresError(Exception):
     """A backend met a score that is not finite, or larger than it was told to expect."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class MaskProblem:
     """Validated input of a solve.
 
@@ -190,9 +190,7 @@ class MaskProblem:
             return None
         if dtype_name(self.scores).startswith(("bool", "uint")):
             return None
-        per_axis = math.ceil(_SAMPLE ** (1 / self.scores.ndim))
-        sample = self.scores[tuple(slice(None, None, -(-n // per_axis)) for n in self.scores.shape)]
-        return float(np.count_nonzero(sample < 0) / sample.size)
+        return scan.negative_share(self.scores, math.ceil(_SAMPLE ** (1 / self.scores.ndim)))
 
     def read(self) -> MaskProblem:
         """Read the scores; the same problem with them found finite and small enough to be summed.

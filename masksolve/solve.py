@@ -356,31 +356,30 @@ class _Solve:
             raise BackendFailedError(
                 f"backend '{self.engine.name}' reported a bound of {bound}, below its objective {objective}"
             )
-        counts: dict[str, int] = {}
-        for report in reports:
-            for name, count in report.counts.items():
-                counts[name] = counts.get(name, 0) + count
-        worst = max(reports, key=lambda report: report.worst_gap, default=None)
-        open_ = sum(report.open for report in reports)
-        stats = {
+        open_ = sum([report.open for report in reports])
+        stats: dict[str, Any] = {
             "tiles": self.problem.tiling.tiles,
             "seconds": time.perf_counter() - self.execution.started,
             "workers": self.execution.workers,
             "chosen_because": reason,
             "open": open_,
-            **counts,
         }
+        for report in reports:
+            for name, count in report.counts.items():
+                stats[name] = stats.get(name, 0) + count
         negative = asked.negative_share()
         if negative is not None and abs(negative - 0.5) <= _HALF:
             stats["negative_share"] = negative
-        if open_ and worst is not None and worst.worst_tile >= 0:
-            stats |= {"worst_tile": worst.worst_tile, "worst_gap": worst.worst_gap}
+        if open_:
+            worst = max(reports, key=lambda report: report.worst_gap)
+            if worst.worst_tile >= 0:
+                stats |= {"worst_tile": worst.worst_tile, "worst_gap": worst.worst_gap}
         status = Status.OPTIMAL if open_ == 0 and bound < math.inf else Status.FEASIBLE
         return MaskResult(
             mask=layout.mask if self.problem.framework is None else self.problem.spread(layout.mask),
             objective=objective,
             bound=bound,
-            status=Status.TIME_LIMIT if counts.get("unreached") else status,
+            status=Status.TIME_LIMIT if stats.get("unreached") else status,
             backend=self.engine.name,
             pattern=asked.pattern,
             duals=layout.prices if bound < math.inf else None,

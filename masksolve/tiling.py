@@ -73,6 +73,31 @@ class Region(NamedTuple):
         return min(height * self.row_bounds[1], width * self.column_bounds[1])
 
 
+class Cut(NamedTuple):
+    """How to view the tiles of a region in arrays of the whole shape, or of the whole grid.
+
+    Attributes
+    ----------
+    region : Region
+    axes : tuple of int or None
+        Which axis of the whole grid each axis of the view's grid is; None: the same.
+    entries : tuple
+        Index of the region's entries in a grouped array, see `Tiling.grouped`; that part, reshaped to
+        ``shape`` and transposed to ``order``, is the tiles: ``(*grid, r, c)``.
+    shape, order : tuple of int
+    tiles : tuple or None
+        Index of the region's tiles in an array of the whole grid; transposed to ``axes``, that part is in the
+        order of the tiles' view. None: the whole array is it.
+    """
+
+    region: Region
+    axes: tuple[int, ...] | None
+    entries: tuple[Any, ...]
+    shape: tuple[int, ...]
+    order: tuple[int, ...]
+    tiles: tuple[Any, ...] | None
+
+
 @dataclass(frozen=True)
 class Tiling:
     """A pattern on a shape.
@@ -108,12 +133,17 @@ class Tiling:
         )
         return math.prod(self.shape) - dropped
 
-    @property
+    @functools.cached_property
     def lines(self) -> tuple[int, int]:
         """Row prices and column prices of a whole tile; groups have one price and no columns'."""
         return self.pattern.lines
 
-    @property
+    @functools.cached_property
+    def price_share(self) -> int:
+        """Bytes that a tile's prices may take: as many as its mask, if both sides have prices."""
+        return math.prod(self.pattern.tile_shape) if self.pattern.transposable else 0
+
+    @functools.cached_property
     def _along_last(self) -> bool:
         return self.pattern.axis in (-1, len(self.shape) - 1)
 
@@ -159,6 +189,33 @@ class Tiling:
         along = enough[-1] if enough else max(reversed(axes), key=self.grid.__getitem__)
         axes.remove(along)
         return (*axes, along)
+
+    @functools.cached_property
+    def cuts(self) -> tuple[Cut, ...]:
+        """How to view the tiles of each region, in the order of `grid_axes`."""
+        return tuple(self._cut(region, self.grid_axes) for region in self.regions)
+
+    @functools.cached_property
+    def numbered_cuts(self) -> tuple[Cut, ...]:
+        """How to view the tiles of each region, in the order of their numbers."""
+        return tuple(self._cut(region, None) for region in self.regions)
+
+    def _cut(self, region: Region, axes: tuple[int, ...] | None) -> Cut:
+        down, across = region.down, region.across
+        lead, row = self.grid[:-2], len(self.grid) - 2
+        # Reshaped, the axes are the batch's, tiles down, rows of a tile, tiles across, columns of a tile.
+        grid = (*range(row), row, row + 2)
+        same = axes is None or axes == tuple(range(len(axes)))
+        return Cut(
+            region=region,
+            axes=axes,
+            entries=(..., down.entries, across.entries),
+            shape=(*lead, down.runs, down.length, across.runs, across.length),
+            order=(*(grid if axes is None else (grid[axis] for axis in axes)), row + 1, row + 3),
+            tiles=None
+            if same and len(self.regions) == 1
+            else (*[slice(None)] * row, down.tiles, across.tiles),
+        )
 
 
 @functools.lru_cache(maxsize=512)

@@ -56,13 +56,15 @@ def read(text: str) -> dict[str, Any] | None:
 
 def guess(text: str) -> str:
     """Guess which pattern a text was meant to be; what follows no grammar if nothing is near."""
-    match = _NEARLY.fullmatch(text.strip().lower()) if text.isascii() else None
+    text = text.strip().lower().replace("\N{MULTIPLICATION SIGN}", "x")
+    match = _NEARLY.fullmatch(text) if text.isascii() else None
     if match is None:
         return ""
     meant = _ordered(match["n"], match["m"])
     if match["vector"] is not None:
         meant = f"{int(match['vector'])}:{meant}"
-    words = re.split(r"[\s,]+", match["rest"].replace("at most", "at_most"))
+    rest = re.sub(r"\b(\w+)-t\b", r"t \1", match["rest"])  # "pair-t", where -T belongs to the numbers
+    words = re.split(r"[\s,]+", rest.replace("at most", "at_most"))
     if match["column_n"] is not None:
         meant += f" x {_ordered(match['column_n'], match['column_m'])}"
     elif words[0] in ("t", "transpose", "transposed", "transposable"):
@@ -71,10 +73,31 @@ def guess(text: str) -> str:
     for word in filter(None, words):
         near = [word] if word.startswith("axis=") else difflib.get_close_matches(word, _WORDS, 1)
         meant += f" {near[0]}" if near else " ?"  # which no pattern has
+    if match["column_n"] is not None and "at_most" not in meant and not _same_share(match):
+        meant += " at_most"  # under which alone two shares go together
     return meant
+
+
+def _same_share(match: re.Match[str]) -> bool:
+    """Whether rows and columns keep the same share, whichever number of each is written first."""
+    (n, m), (column_n, column_m) = (
+        sorted((int(match[one]), int(match[other]))) for one, other in (("n", "m"), ("column_n", "column_m"))
+    )
+    return n * column_m == m * column_n
 
 
 def _ordered(one: str, other: str) -> str:
     """Smaller number first."""
     least, most = sorted((int(one), int(other)))
     return f"{least}:{most}"
+
+
+def describe_wrong_type(value: object) -> str:
+    """Say that a value is no pattern, and what was meant by it if that can be guessed."""
+    fault = f"pattern must be a Pattern or a string such as '2:4' or '4:8-T', got {type(value).__name__}"
+    if isinstance(value, tuple | list) and len(value) in (2, 3):
+        n, m = (str(part) for part in value[:2])
+        if n.isdecimal() and m.isdecimal():
+            both_ways = len(value) == 3 and value[2] in (True, "T", "t", "-T")
+            return f"{fault} {value!r}; did you mean '{n}:{m}{'-T' if both_ways else ''}'?"
+    return f"{fault}; the array comes first, then the pattern" if hasattr(value, "shape") else fault

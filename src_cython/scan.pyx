@@ -1,9 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""One read over an array: its largest magnitude (an infinity or NaN if there is one), or the sums of its pairs."""
+"""What one look at an array tells: its largest magnitude (an infinity or NaN if there is one), how many of
+its entries are negative, or the sums of its pairs."""
 
 from cpython.buffer cimport PyBUF_STRIDED_RO, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from job cimport Score, score_code
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from strided cimport Dtype, Strided, dtype_code, strided
 
 import numpy as np
@@ -16,6 +17,7 @@ cdef extern from "arrays/floating_point.hpp" namespace "masksolve" nogil:
 
 cdef extern from "arrays/scan.hpp" namespace "masksolve" nogil:
     Bits largest_bits[Bits](const char*, int, const Py_ssize_t*, const Py_ssize_t*)
+    Py_ssize_t negatives[Bits](const char*, int, const Py_ssize_t*, const Py_ssize_t*, const Py_ssize_t*, bint)
 
 cdef extern from "arrays/pairs.hpp" namespace "masksolve" nogil:
     cppclass Pairs:
@@ -78,6 +80,33 @@ def spread_pairs(mask, firsts, tuple apart):
         raise ValueError("mask and firsts must be boolean and of one shape")
     with nogil:
         c_spread_pairs(bits, pairs)
+
+
+def negative_share(array, Py_ssize_t per_axis):
+    """Share of negative entries among about ``per_axis`` of them along each axis, at equal distances.
+
+    Parameters
+    ----------
+    array : ndarray of signed numbers, not empty
+    per_axis : int
+    """
+    cdef Strided view = strided(array)
+    cdef Py_ssize_t[68] steps
+    cdef Py_ssize_t looked_at = 1, found
+    cdef str kind = array.dtype.kind
+    cdef int size = array.dtype.itemsize
+    for axis in range(view.ndim):
+        steps[axis] = -(-view.shape[axis] // per_axis)
+        looked_at *= -(-view.shape[axis] // steps[axis])
+    if size == 1:
+        found = negatives[uint8_t](view.data, view.ndim, view.shape, view.strides, steps, kind != "i")
+    elif size == 2:
+        found = negatives[uint16_t](view.data, view.ndim, view.shape, view.strides, steps, kind != "i")
+    elif size == 4:
+        found = negatives[uint32_t](view.data, view.ndim, view.shape, view.strides, steps, kind != "i")
+    else:
+        found = negatives[uint64_t](view.data, view.ndim, view.shape, view.strides, steps, kind != "i")
+    return <double>found / <double>looked_at
 
 
 def largest_magnitude(array):

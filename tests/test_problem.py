@@ -1,5 +1,6 @@
 """The problem: what is accepted, in place, and the largest magnitude that one scan finds."""
 
+import math
 from typing import Any
 
 import ml_dtypes
@@ -142,6 +143,25 @@ def test_what_may_be_a_score() -> None:
     assert all(is_real(np.dtype(dtype).name) for dtype in [*FLOATS, *INTEGERS, np.bool_])
     refused = [complex, object, str, "M8[s]", "m8[s]", "V2", ml_dtypes.float8_e5m2, ml_dtypes.int4]
     assert not any(is_real(np.dtype(dtype).name) for dtype in refused)
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, "i1", "i2", "i4", "i8"])
+@pytest.mark.parametrize("shape", [(1000,), (40, 60), (6, 20, 24), (3, 4, 8, 12)])
+def test_the_share_of_negative_entries_is_that_of_a_sample(dtype: Any, shape: tuple[int, ...]) -> None:
+    """Entries at equal distances along every axis, of any strides; -0.0 is not negative."""
+    rng = np.random.default_rng(3)
+    values = rng.integers(-2, 2, shape) * np.where(rng.random(shape) < 0.7, 1.0, -0.0)
+    per_axis = math.ceil(256 ** (1 / len(shape)))
+    sample = values[tuple(slice(None, None, -(-extent // per_axis)) for extent in shape)]
+    expected = (sample < 0).mean()
+    assert 0 < expected < 0.5
+    for array in (
+        values.astype(dtype),
+        values.T.astype(dtype).T,
+        np.stack([values] * 2, -1).astype(dtype)[..., 0],
+    ):
+        found = MaskProblem.of(array, Pattern(1, 1)).negative_share()
+        assert found == pytest.approx(expected, rel=1e-12)
 
 
 HUGE = 1 << 40

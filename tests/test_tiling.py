@@ -95,6 +95,23 @@ def test_bounds_are_those_of_the_words(case: tuple[Pattern, tuple[int, ...]]) ->
             assert (height, region.column_bounds) == (1, (0, 1))
 
 
+@given(laid_patterns())
+def test_cuts_show_the_tiles_of_the_definition(case: tuple[Pattern, tuple[int, ...]]) -> None:
+    """Every tile of a cut holds the entries of one number, in either order of the grid."""
+    pattern, shape = case
+    tiling = tiling_of(pattern, shape)
+    entries = tiling.grouped(np, painted(tiling))
+    whole = np.arange(tiling.tiles).reshape(tiling.grid)
+    for cuts, axes in ((tiling.cuts, tiling.grid_axes), (tiling.numbered_cuts, tuple(range(whole.ndim)))):
+        assert [cut.region for cut in cuts] == list(tiling.regions)
+        for cut in cuts:
+            tiles = entries[cut.entries].reshape(cut.shape, copy=False).transpose(cut.order)
+            numbers = whole if cut.tiles is None else whole[cut.tiles]
+            numbers = numbers.transpose(axes)
+            assert tiles.shape == (*numbers.shape, *cut.region.tile_shape)
+            assert (tiles == numbers[..., None, None]).all()
+
+
 def test_cut_tiles_keep_at_most_n() -> None:
     tiling = tiling_of(Pattern.parse("2:4-T pad"), (10, 9))
     regions = {

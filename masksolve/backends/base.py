@@ -16,7 +16,7 @@ from ..types import Prices
 __all__ = ["Backend", "Block", "Chunk", "ChunkBackend", "Prices", "Report"]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Report:
     """What is known of a run of tiles.
 

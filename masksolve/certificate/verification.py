@@ -14,7 +14,7 @@ from ..arrays import boolean_array, check_shape, kept_array
 from ..large_tiles import LargeTiles
 from ..layout.host import cut_tiles, tile_numbers
 from ..pattern import Pattern
-from ..tiling import Region, Tiling, tiling_of
+from ..tiling import Cut, Tiling, tiling_of
 from ..types import BoolArray, Bounds
 
 _SHOWN = 10
@@ -211,15 +211,15 @@ def verify(
     if (dense is None) != (tile is None):
         raise ValueError("dense and tile must be given together: which tiles may be dense, and their size")
     if not pattern.pair:
-        found = [_count(array, array, whole, region, axis) for axis in axes for region in whole.regions]
+        found = [_count(array, array, whole, cut, axis) for axis in axes for cut in whole.numbered_cuts]
     else:
         # A pair of which only one entry is kept takes the place of a pair and does the service of none.
         most, least = pairs.touched(array, pattern), pairs.whole(array, pattern)
         halved = tiling_of(pattern.of_pairs, most.shape)
-        counted = [_count(most, least, halved, region, axis) for axis in axes for region in halved.regions]
+        counted = [_count(most, least, halved, cut, axis) for axis in axes for cut in halved.numbered_cuts]
         found = [part.in_entries() for part in counted]
     if pattern.vector is not None:
-        found += [_count_columns(array, whole, region) for region in whole.regions]
+        found += [_count_columns(array, whole, cut) for cut in whole.numbered_cuts]
     if dense is None or tile is None:
         return Verification(whole, found)
     flags = _dense_tiles(whole, dense, tile).ravel()
@@ -227,11 +227,12 @@ def verify(
     return Verification(whole, found, int(flags.sum()))
 
 
-def _count_columns(array: BoolArray, tiling: Tiling, region: Region) -> _Found:
+def _count_columns(array: BoolArray, tiling: Tiling, cut: Cut) -> _Found:
     """Find the tiles whose rows use more than four columns together."""
-    used = cut_tiles(tiling, array, region).any(axis=-2).sum(axis=-1)
+    used = cut_tiles(tiling, array, cut).any(axis=-2).sum(axis=-1)
     place = np.nonzero(used > COLUMNS)
-    table = np.stack([tile_numbers(tiling, region, place), np.zeros(len(place[0]), int), used[place]], axis=1)
+    numbers = tile_numbers(tiling, cut.region, place)
+    table = np.stack([numbers, np.zeros(len(place[0]), int), used[place]], axis=1)
     return _Found("tile", (0, COLUMNS), table[np.argsort(table[:, 0], kind="stable")])
 
 
@@ -247,14 +248,14 @@ def _dense_tiles(tiling: Tiling, dense: npt.ArrayLike, tile: int | tuple[int, in
     return large.tiles(flags)
 
 
-def _count(most: BoolArray, least: BoolArray, tiling: Tiling, region: Region, axis: str) -> _Found:
+def _count(most: BoolArray, least: BoolArray, tiling: Tiling, cut: Cut, axis: str) -> _Found:
     """Find the lines that keep more than they may of one mask, or less than they must of the other."""
-    bounds = region.column_bounds if axis == "column" else region.row_bounds
+    bounds = cut.region.column_bounds if axis == "column" else cut.region.row_bounds
     along = -2 if axis == "column" else -1
-    counts = cut_tiles(tiling, most, region).sum(axis=along, dtype=np.int8)
-    full = counts if least is most else cut_tiles(tiling, least, region).sum(axis=along, dtype=np.int8)
+    counts = cut_tiles(tiling, most, cut).sum(axis=along, dtype=np.int8)
+    full = counts if least is most else cut_tiles(tiling, least, cut).sum(axis=along, dtype=np.int8)
     *place, index = np.nonzero((full < bounds[0]) | (counts > bounds[1]))
     wrong = np.where(counts > bounds[1], counts, full)[*place, index]
-    numbers = tile_numbers(tiling, region, tuple(place[: len(tiling.grid)]))
+    numbers = tile_numbers(tiling, cut.region, tuple(place[: len(tiling.grid)]))
     table = np.stack([numbers, index, wrong], axis=1)
     return _Found(axis, bounds, table[np.argsort(table[:, 0], kind="stable")])

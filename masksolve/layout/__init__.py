@@ -93,8 +93,15 @@ class TileNumbers(Sequence[int]):
 class Block(Protocol):
     """Equal tiles, their constraints, and where the answer goes."""
 
-    row_bounds: Bounds
-    column_bounds: Bounds
+    @property
+    def row_bounds(self) -> Bounds:
+        """Least and most kept entries of each row."""
+        ...
+
+    @property
+    def column_bounds(self) -> Bounds:
+        """Least and most kept entries of each column."""
+        ...
 
     @property
     def tile_shape(self) -> tuple[int, int]:
@@ -167,6 +174,8 @@ Ready = tuple[Block, int, int]
 
 def equal_runs(tiles: int, step: int) -> list[tuple[int, int]]:
     """Cut tiles into runs ``(first, last)`` of ``step``; the last one may be shorter."""
+    if 0 < tiles <= step:
+        return [(0, tiles)]
     return [(first, min(first + step, tiles)) for first in range(0, tiles, step)]
 
 

@@ -16,12 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..problem import MaskProblem
-from ..tiling import Region, Segment, Tiling
+from ..tiling import Cut, Region, Tiling
 from ..types import BoolArray, Bounds, Float64Array, Prices, Score
 from . import SMALL_SUMS, Chunk, Ready, TileNumbers, equal_runs, keeps
 
 Scalar = TypeVar("Scalar", bound=np.generic)
 Index = Any  # of tiles in a block's grid
+
+_SINGLE, _DOUBLE = np.dtype(np.float32), np.dtype(np.float64)
 
 
 @dataclass(eq=False)
@@ -32,7 +34,7 @@ class HostBlock:
     ----------
     scores : ndarray, shape ``(*grid, r, c)``
         View of the caller's array, any real dtype; ``grid`` runs over batch, tile row and tile column
-        (one-directional patterns: the other axes, one row, groups), in the order of ``axes``.
+        (one-directional patterns: the other axes, one row, groups), in the order of ``cut.axes``.
     score : {"value", "magnitude", "square"}
         What an entry of ``scores`` is worth.
     mask : ndarray of bool, shape ``(*grid, r, c)``
@@ -45,17 +47,12 @@ class HostBlock:
         Forced choices.
     start : Prices or None
         Prices of an earlier solve, shaped like ``prices``.
-    row_bounds, column_bounds : (int, int)
-        Least and most kept entries of each row and of each column.
     largest : float
         No entry of the whole array is larger in absolute value.
     price_dtype : dtype
         float32 or float64: of the prices, and of the engine's arithmetic.
-    region, tiling
+    cut, tiling
         Where the tiles lie in the whole array.
-    axes : tuple of int or None
-        Which axis of the whole array's grid each axis of ``grid`` is; None: the same. With forced choices
-        it is the same, so that the first tile without a mask is found first.
     """
 
     scores: npt.NDArray[Any]
@@ -67,13 +64,25 @@ class HostBlock:
     keep: BoolArray | None
     drop: BoolArray | None
     start: Prices | None
-    row_bounds: Bounds
-    column_bounds: Bounds
     largest: float
     price_dtype: np.dtype[Any]
-    region: Region
+    cut: Cut
     tiling: Tiling
-    axes: tuple[int, ...] | None
+
+    @property
+    def region(self) -> Region:
+        """The region that the tiles are of."""
+        return self.cut.region
+
+    @property
+    def row_bounds(self) -> Bounds:
+        """Least and most kept entries of each row."""
+        return self.cut.region.row_bounds
+
+    @property
+    def column_bounds(self) -> Bounds:
+        """Least and most kept entries of each column."""
+        return self.cut.region.column_bounds
 
     @property
     def groups_in_columns(self) -> bool:
@@ -81,7 +90,8 @@ class HostBlock:
 
         For tiles of several rows: whether neighbours in the grid are tiles of different rows of tiles.
         """
-        return self.axes is not None and self.axes[-1] != len(self.axes) - 1
+        axes = self.cut.axes
+        return axes is not None and axes[-1] != len(axes) - 1
 
     @property
     def grid(self) -> tuple[int, ...]:
@@ -91,7 +101,7 @@ class HostBlock:
     @property
     def tile_shape(self) -> tuple[int, int]:
         """Rows and columns of a tile."""
-        return self.region.tile_shape
+        return self.cut.region.tile_shape
 
     @property
     def tiles(self) -> int:
@@ -117,7 +127,7 @@ class HostBlock:
 
     def number(self, tile: int) -> int:
         """Row-major number, in the whole array, of the block's ``tile``-th tile."""
-        return int(tile_numbers(self.tiling, self.region, np.unravel_index(tile, self.grid), self.axes))
+        return int(tile_numbers(self.tiling, self.region, np.unravel_index(tile, self.grid), self.cut.axes))
 
     def chunk(self, first: int, last: int) -> Chunk:
         """Copy tiles for a backend that works on plain arrays."""
@@ -207,32 +217,22 @@ class HostLayout:
     ) -> None:
         tiling = problem.tiling
         self._problem, self._tiling = problem, tiling
-        self._dtype = np.dtype(np.float64 if problem.double else np.float32)
+        self._dtype = _DOUBLE if problem.double else _SINGLE
         self.mask = np.empty(problem.scores.shape, np.bool_) if mask is None else mask
-        transposable, entries = problem.pattern.transposable, math.prod(problem.pattern.tile_shape)
-        lines = sum(tiling.lines)
         self._prices = self._start = None
-        if lines and keeps(
-            prices,
-            tiling.tiles * lines * self._dtype.itemsize,
-            transposable and lines * self._dtype.itemsize <= entries,
-        ):
+        if self._keeps_prices(prices):
             self._prices = self._room_for_prices()
         self.tile_objective = self.tile_bound = None
         if keeps(tiles, tiling.tiles * 16, False, small=SMALL_SUMS):
             self.tile_objective, self.tile_bound = np.zeros(tiling.grid), np.zeros(tiling.grid)
         if start is not None:
             self._start = self._on_grid(start.rounded(self._dtype))
-        # With forced choices, tiles are visited in the order of their numbers.
-        self._axes = None if problem.forced else tiling.grid_axes
-        self._grouped_mask = tiling.grouped(np, self.mask)
-        self._grouped = tuple(
-            None if array is None else tiling.grouped(np, array)
-            for array in (problem.scores, problem.keep, problem.drop)
-        )
-        for tail in tiling.tails(self._grouped_mask):
+        self._mask = tiling.grouped(np, self.mask)
+        for tail in tiling.tails(self._mask):
             tail[...] = True
-        self.blocks = [self._block(region) for region in tiling.regions]
+        # With forced choices, tiles are visited in the order of their numbers, so that the first one
+        # without a mask is found first.
+        self.blocks = [self._block(cut) for cut in (tiling.numbered_cuts if problem.forced else tiling.cuts)]
 
     @property
     def prices(self) -> Prices | None:
@@ -245,30 +245,28 @@ class HostLayout:
             None if columns is None else columns.reshape(-1, columns.shape[-1]),
         )
 
-    def _block(self, region: Region) -> HostBlock:
-        cut = [None if part is None else _cut(part, region, self._axes) for part in self._grouped]
-        scores, keep, drop = cut
-        assert scores is not None
-        bounds = (self.tile_objective, self.tile_bound)
-        objective, bound = (None if x is None else _cut_grid(x, region, self._axes) for x in bounds)
+    def _block(self, cut: Cut) -> HostBlock:
+        problem = self._problem
         return HostBlock(
-            scores=scores,
-            score=self._problem.score,
-            mask=_cut(self._grouped_mask, region, self._axes),
-            prices=None if self._prices is None else _cut_prices(self._prices, region, self._axes),
-            tile_objective=objective,
-            tile_bound=bound,
-            keep=keep,
-            drop=drop,
-            start=None if self._start is None else _cut_prices(self._start, region, self._axes),
-            row_bounds=region.row_bounds,
-            column_bounds=region.column_bounds,
-            largest=self._problem.largest,
+            scores=_cut(self._tiling.grouped(np, problem.scores), cut),
+            score=problem.score,
+            mask=_cut(self._mask, cut),
+            prices=None if self._prices is None else _cut_prices(self._prices, cut),
+            tile_objective=None if self.tile_objective is None else _cut_grid(self.tile_objective, cut),
+            tile_bound=None if self.tile_bound is None else _cut_grid(self.tile_bound, cut),
+            keep=None if problem.keep is None else _cut(self._tiling.grouped(np, problem.keep), cut),
+            drop=None if problem.drop is None else _cut(self._tiling.grouped(np, problem.drop), cut),
+            start=None if self._start is None else _cut_prices(self._start, cut),
+            largest=problem.largest,
             price_dtype=self._dtype,
-            region=region,
+            cut=cut,
             tiling=self._tiling,
-            axes=self._axes,
         )
+
+    def _keeps_prices(self, asked: bool | None) -> bool:
+        tiling = self._tiling
+        size = sum(tiling.lines) * self._dtype.itemsize  # of the prices of a tile
+        return size > 0 and keeps(asked, tiling.tiles * size, size <= tiling.price_share)
 
     def _room_for_prices(self) -> Prices:
         rows, columns = self._tiling.lines
@@ -303,30 +301,30 @@ def tile_numbers(
     return np.asarray(np.ravel_multi_index(tuple(whole), tiling.grid))
 
 
-def cut_tiles(tiling: Tiling, array: npt.NDArray[Scalar], region: Region) -> npt.NDArray[Scalar]:
+def cut_tiles(tiling: Tiling, array: npt.NDArray[Scalar], cut: Cut) -> npt.NDArray[Scalar]:
     """View a region's tiles of an array, shape ``(*grid, r, c)``; nothing is copied."""
-    return _cut(tiling.grouped(np, array), region, None)
+    return _cut(tiling.grouped(np, array), cut)
 
 
-def _cut(array: npt.NDArray[Scalar], region: Region, axes: tuple[int, ...] | None) -> npt.NDArray[Scalar]:
-    down, across = region.down, region.across
-    part = array[..., down.entries, across.entries]
-    shape = (*array.shape[:-2], down.runs, down.length, across.runs, across.length)
-    tiles = part.reshape(shape, copy=False).swapaxes(-3, -2)
-    return tiles if axes is None else tiles.transpose(*axes, -2, -1)
+def _cut(grouped: npt.NDArray[Scalar], cut: Cut) -> npt.NDArray[Scalar]:
+    tiles: npt.NDArray[Scalar] = grouped[cut.entries].reshape(cut.shape, copy=False)
+    return tiles.transpose(cut.order)
 
 
-def _cut_grid(
-    array: npt.NDArray[Scalar], region: Region, axes: tuple[int, ...] | None
-) -> npt.NDArray[Scalar]:
-    part = array[..., region.down.tiles, region.across.tiles]
-    return part if axes is None else part.transpose(*axes)
+def _cut_grid(array: npt.NDArray[Scalar], cut: Cut) -> npt.NDArray[Scalar]:
+    if cut.tiles is None:
+        return array
+    part: npt.NDArray[Scalar] = array[cut.tiles]
+    return part if cut.axes is None else part.transpose(cut.axes)
 
 
-def _cut_prices(prices: Prices, region: Region, axes: tuple[int, ...] | None) -> Prices:
-    def cut(array: Any, segment: Segment) -> Any:
-        part = array[..., region.down.tiles, region.across.tiles, : segment.length]
-        return part if axes is None else part.transpose(*axes, -1)
+def _cut_prices(prices: Prices, cut: Cut) -> Prices:
+    def view(array: Any, lines: int) -> Any:
+        if cut.tiles is None:
+            return array
+        part = array[(*cut.tiles, slice(lines))]
+        return part if cut.axes is None else part.transpose(*cut.axes, -1)
 
+    height, width = cut.region.tile_shape
     rows, columns = prices
-    return Prices(cut(rows, region.down), None if columns is None else cut(columns, region.across))
+    return Prices(view(rows, height), None if columns is None else view(columns, width))

@@ -18,7 +18,7 @@ import numpy as np
 from .. import pairs
 from .._ext import scan
 from ..problem import MaskProblem, UnfitScoresError
-from ..tiling import Region
+from ..tiling import Cut
 from ..types import BoolArray, Prices
 from . import Ready
 from .host import HostBlock, HostLayout
@@ -120,8 +120,8 @@ class PairedLayout(HostLayout):
         super().__init__(problem, mask=pairs.firsts(whole, asked.pattern), **options)
         self.mask = whole
 
-    def _block(self, region: Region) -> HostBlock:
-        block = super()._block(region)
+    def _block(self, cut: Cut) -> HostBlock:
+        block = super()._block(cut)
         own = {each.name: getattr(block, each.name) for each in fields(HostBlock)}
         return PairedBlock(
             **own, problem=self._problem, apart=self._problem.apart, mask_apart=self._mask_apart

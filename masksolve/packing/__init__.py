@@ -10,8 +10,8 @@ with unused positions whose value is 0, so that the format stays regular, as har
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -21,49 +21,22 @@ from ..arrays import boolean_array, check_shape
 from ..certificate import verify
 from ..errors import PatternViolationError
 from ..frameworks import to_numpy
+from ..large_tiles import LargeTiles
 from ..pattern import Pattern
 from ..tiling import Tiling, tiling_of
 from ..types import BoolArray
 from .columns import gather, scatter, used_columns
+from .compressed import Compressed, compress, expand
+from .tiles import put_back, stacked
 
 AnyArray = npt.NDArray[Any]
 Side = Literal["rows", "columns"]
 
+__all__ = ["Compressed", "Packed", "PackedTiles", "pack", "unpack"]
+
+_TILES_TOO = "\n(if some tiles are dense, say which: dense=found.dense, tile=found.tile)"
+
 _NUMBERS = ("bool", "int", "uint", "float", "bfloat", "complex")
-
-
-@dataclass(frozen=True, eq=False)
-class Compressed:
-    """A matrix compressed along its last axis.
-
-    Attributes
-    ----------
-    values : ndarray, shape (..., groups * n)
-        The kept entries, group after group, in the dtype of the weights.
-    indices : ndarray of uint8, shape (..., groups * n)
-        Position of each value in its group, 0 to m - 1, ascending within a group. For a group
-        cut by the edge it may lie beyond the edge; the value is then 0.
-    n, m : int
-        Values held for each group, and length of a group.
-    pair : bool
-        Whether values come in pairs, entries 2 k and 2 k + 1 of a group, so that one position tells both.
-    """
-
-    values: AnyArray
-    indices: npt.NDArray[np.uint8]
-    n: int
-    m: int
-    pair: bool = False
-
-    @property
-    def index_bits(self) -> int:
-        """Bits that a position, of an entry or of a pair, needs: ceil(log2 m), one less in pairs."""
-        return (self.m // (1 + self.pair) - 1).bit_length()
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of the values, plus the positions at ``index_bits`` bits each."""
-        return self.values.nbytes + -(-self.indices.size // (1 + self.pair) * self.index_bits // 8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +98,98 @@ class Packed:
         )
 
 
-def pack(weights: npt.ArrayLike, mask: npt.ArrayLike, pattern: Pattern | str) -> Packed:
+@dataclass(frozen=True, eq=False)
+class PackedTiles:
+    """What `pack` returns of a matrix whose large tiles are dense or follow a pattern.
+
+    Tiles of either kind are stacked in the row-major order of the grid, so that the k-th dense tile starts
+    ``k * height * width`` values into ``values``, and the k-th sparse one is row k of the packed stack.
+    Tiles that the edges cut short are filled up with zeros.
+
+    Attributes
+    ----------
+    dense : ndarray of bool, shape (..., tile rows, tile columns)
+        Which tiles are dense.
+    values : ndarray, shape (dense tiles, height, width)
+        All entries of the dense tiles, 0 where the mask drops them.
+    sparse : Packed
+        The sparse tiles, an array of shape (sparse tiles, height, width). Its pattern is ``pattern`` under
+        ``at_most``, since the zeros that fill up tiles belong to groups that keep fewer than n.
+    tile : (int, int)
+        Height and width of a tile.
+    pattern : Pattern
+        What the sparse tiles follow.
+    shape : tuple of int
+        Shape of the dense array.
+    """
+
+    dense: BoolArray
+    values: AnyArray
+    sparse: Packed
+    tile: tuple[int, int]
+    pattern: Pattern
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Dtype of the values."""
+        return self.values.dtype
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of everything held: positions at their own width, and a bit for each tile."""
+        return self._around + self.sparse.nbytes
+
+    @property
+    def _around(self) -> int:
+        return self.values.nbytes - -self.dense.size // 8
+
+    @property
+    def compression(self) -> float:
+        """Bytes of the dense array over the bytes held, the sparse tiles in one orientation."""
+        dense = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+        held = self._around + self.sparse._row_bytes
+        return dense / held if held else 1.0
+
+    def __repr__(self) -> str:
+        height, width = self.tile
+        return (
+            f"PackedTiles('{self.pattern}', {np.count_nonzero(self.dense)} of {self.dense.size} tiles of "
+            f"{height} x {width} dense, shape={self.shape}, dtype={self.dtype}, nbytes={self.nbytes}, "
+            f"compression={self.compression:.3g})"
+        )
+
+
+@overload
+def pack(
+    weights: npt.ArrayLike,
+    mask: npt.ArrayLike,
+    pattern: Pattern | str,
+    *,
+    dense: None = None,
+    tile: None = None,
+) -> Packed: ...
+
+
+@overload
+def pack(
+    weights: npt.ArrayLike,
+    mask: npt.ArrayLike,
+    pattern: Pattern | str,
+    *,
+    dense: npt.ArrayLike,
+    tile: int | tuple[int, int],
+) -> PackedTiles: ...
+
+
+def pack(
+    weights: npt.ArrayLike,
+    mask: npt.ArrayLike,
+    pattern: Pattern | str,
+    *,
+    dense: npt.ArrayLike | None = None,
+    tile: int | tuple[int, int] | None = None,
+) -> Packed | PackedTiles:
     """Compress the entries of ``weights`` that ``mask`` keeps.
 
     The mask decides: entries outside it are left out whatever they are, entries inside it are
@@ -139,10 +203,14 @@ def pack(weights: npt.ArrayLike, mask: npt.ArrayLike, pattern: Pattern | str) ->
         True = kept.
     pattern : Pattern or str
         What the mask follows. All constraints and remainder policies are supported.
+    dense : array of bool, shape (..., tile rows, tile columns), optional
+        Which large tiles are dense, as in `DenseTiles.dense`; all others must follow the pattern.
+    tile : int or (int, int), optional
+        Rows and columns of a large tile; goes with ``dense``.
 
     Returns
     -------
-    Packed
+    Packed, or PackedTiles if ``dense`` is given
 
     Raises
     ------
@@ -169,10 +237,22 @@ def pack(weights: npt.ArrayLike, mask: npt.ArrayLike, pattern: Pattern | str) ->
     if kept.shape != array.shape:
         raise ValueError(f"mask must have the shape of weights {array.shape}, got {kept.shape}")
     check_shape("weights", array.shape, pattern)
-    verification = verify(kept, pattern)
+    verification = verify(kept, pattern, dense=dense, tile=tile)
     if not verification.ok:
-        raise PatternViolationError(f"mask must follow '{pattern}', got {verification}")
+        hint = "" if dense is not None or kept.ndim < 2 else _TILES_TOO
+        raise PatternViolationError(f"mask must follow '{pattern}', got {verification}{hint}")
+    if dense is None or tile is None:
+        return _packed(array, kept, pattern)
+    large = LargeTiles.of("weights", tiling_of(pattern, array.shape), tile)
+    flags = boolean_array("dense", dense).copy()
+    inside = _within_tiles(pattern, array.ndim)
+    sparse = _packed(stacked(array, large, ~flags), stacked(kept, large, ~flags), inside)
+    values = stacked(_zero_outside(array, kept), large, flags)
+    return PackedTiles(flags, values, sparse, large.shape, pattern, array.shape)
 
+
+def _packed(array: AnyArray, kept: BoolArray, pattern: Pattern) -> Packed:
+    """Pack a matrix whose mask is known to follow the pattern."""
     tiling = tiling_of(pattern, array.shape)
     values, keeps = _oriented(array, tiling), _oriented(kept, tiling)
     body, *places = _parts(tiling)
@@ -180,22 +260,28 @@ def pack(weights: npt.ArrayLike, mask: npt.ArrayLike, pattern: Pattern | str) ->
     if pattern.vector is not None:
         used = used_columns(keeps[body], *pattern.tile_shape)
         inside, held = (gather(each[body], used, *pattern.tile_shape) for each in (values, keeps))
-        rows = _compress(inside, held, Budget(pattern.n, COLUMNS), False)
+        rows = compress(inside, held, Budget(pattern.n, COLUMNS), False)
         return Packed(rows, None, tails, pattern, array.shape, used)
-    rows = _compress(values[body], keeps[body], Budget(pattern.n, pattern.m), pattern.pair)
+    rows = compress(values[body], keeps[body], Budget(pattern.n, pattern.m), pattern.pair)
     columns = None
     if pattern.transposable:
         across = values[body].swapaxes(-2, -1), keeps[body].swapaxes(-2, -1)
-        columns = _compress(*across, pattern.budgets[-2], pattern.pair)
+        columns = compress(*across, pattern.budgets[-2], pattern.pair)
     return Packed(rows, columns, tails, pattern, array.shape)
 
 
-def unpack(packed: Packed, *, side: Side = "rows") -> AnyArray:
+def _within_tiles(pattern: Pattern, axes: int) -> Pattern:
+    """Give the pattern of the stacked sparse tiles, whose edges are filled up with zeros."""
+    axis = pattern.axis % axes - axes
+    return replace(pattern, constraint="at_most", remainder="error", axis=axis)
+
+
+def unpack(packed: Packed | PackedTiles, *, side: Side = "rows") -> AnyArray:
     """Rebuild the dense array: the kept weights in their places, 0 elsewhere.
 
     Parameters
     ----------
-    packed : Packed
+    packed : Packed or PackedTiles
     side : {"rows", "columns"}
         The orientation to rebuild it from; both give the same array.
 
@@ -207,12 +293,17 @@ def unpack(packed: Packed, *, side: Side = "rows") -> AnyArray:
     Raises
     ------
     TypeError
-        If ``packed`` is not a `Packed`.
+        If ``packed`` is neither a `Packed` nor a `PackedTiles`.
     ValueError
         If ``side`` is unknown, or ``"columns"`` for a one-directional pattern.
     """
+    if isinstance(packed, PackedTiles):
+        dense = np.zeros(packed.shape, packed.dtype)
+        large = LargeTiles.of("packed", tiling_of(packed.pattern, packed.shape), packed.tile)
+        put_back(dense, large, packed.dense, packed.values, unpack(packed.sparse, side=side))
+        return dense
     if not isinstance(packed, Packed):
-        raise TypeError(f"packed must be a Packed, got {type(packed).__name__}")
+        raise TypeError(f"packed must be a Packed or a PackedTiles, got {type(packed).__name__}")
     if side not in ("rows", "columns"):
         raise ValueError(f"side must be 'rows' or 'columns', got {side!r}")
     if side == "columns" and packed.columns is None:
@@ -222,13 +313,13 @@ def unpack(packed: Packed, *, side: Side = "rows") -> AnyArray:
     oriented = _oriented(dense, tiling)
     body, *places = _parts(tiling)
     if packed.columns is not None and side == "columns":
-        _expand(packed.columns, oriented[body].swapaxes(-2, -1))
+        expand(packed.columns, oriented[body].swapaxes(-2, -1))
     elif packed.used is not None:
         inside = np.zeros((*oriented[body].shape[:-1], packed.used.shape[-2] * COLUMNS), packed.dtype)
-        _expand(packed.rows, inside)
+        expand(packed.rows, inside)
         scatter(inside, packed.used, *packed.pattern.tile_shape, oriented[body])
     else:
-        _expand(packed.rows, oriented[body])
+        expand(packed.rows, oriented[body])
     for place, tail in zip(places, packed.tails, strict=True):
         oriented[place] = tail
     return dense
@@ -263,59 +354,6 @@ def _parts(tiling: Tiling) -> list[tuple[Any, ...]]:
     if not tiling.pattern.is_plane:
         return [(..., right), (..., beside)]
     return [(..., bottom, right), (..., slice(bottom.stop, None), slice(None)), (..., bottom, beside)]
-
-
-def _compress(values: AnyArray, mask: BoolArray, budget: Budget, pair: bool) -> Compressed:
-    n, m = budget
-    groups = -(-values.shape[-1] // m)
-    values, mask = _whole_groups(values, groups, m), _whole_groups(mask, groups, m)
-    if pair:
-        pairs: BoolArray = np.logical_or(mask[..., ::2], mask[..., 1::2])
-        slots = np.repeat(_top_up(pairs, n // 2), 2, axis=-1)
-    else:
-        slots = _top_up(mask, n)
-    shape = (*values.shape[:-2], groups * n)
-    indices = (np.flatnonzero(slots) % m).astype(np.uint8)
-    kept = values[slots]
-    if slots is not mask:
-        kept[~mask[slots]] = 0
-    return Compressed(kept.reshape(shape), indices.reshape(shape), n, m, pair)
-
-
-def _expand(side: Compressed, out: AnyArray) -> None:
-    """Write the dense form into ``out``, which has the same leading axes."""
-    groups = side.values.shape[-1] // side.n
-    shape = (*side.values.shape[:-1], groups, side.n)
-    dense = np.zeros((*shape[:-1], side.m), side.values.dtype)
-    np.put_along_axis(dense, side.indices.reshape(shape).astype(np.intp), side.values.reshape(shape), -1)
-    out[...] = dense.reshape(*shape[:-2], groups * side.m)[..., : out.shape[-1]]
-
-
-def _whole_groups(array: AnyArray, groups: int, m: int) -> AnyArray:
-    """Shape (..., groups, m), filled up with zeros behind the last entry."""
-    short = groups * m - array.shape[-1]
-    if short:
-        rest = np.zeros((*array.shape[:-1], short), array.dtype)
-        array = np.concatenate([array, rest], axis=-1)
-    return array.reshape(*array.shape[:-1], groups, m)
-
-
-def _top_up(mask: BoolArray, n: int) -> BoolArray:
-    """Exactly ``n`` per group: unused positions join, from the middle of the group upwards.
-
-    For 2:4 these are the positions that CUTLASS's conversion picks.
-    """
-    short = mask.sum(axis=-1) < n
-    if not short.any():
-        return mask
-    m = mask.shape[-1]
-    groups = mask[short]
-    turn = np.where(groups, 0, 1 + (np.arange(m) - m // 2) % m)
-    chosen = np.argsort(turn, axis=-1, kind="stable")[:, :n]
-    np.put_along_axis(groups, chosen, True, axis=-1)
-    slots = mask.copy()
-    slots[short] = groups
-    return slots
 
 
 def _zero_outside(values: AnyArray, mask: BoolArray) -> AnyArray:

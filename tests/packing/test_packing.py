@@ -256,7 +256,7 @@ def test_bad_input(weights, mask, pattern, error, message):
 
 def test_bad_unpack():
     packed = ms.pack(np.ones((1, 4)), MASK, "2:4")
-    with pytest.raises(TypeError, match="packed must be a Packed, got ndarray"):
+    with pytest.raises(TypeError, match="packed must be a Packed or a PackedTiles, got ndarray"):
         ms.unpack(np.ones(4))
     with pytest.raises(ValueError, match="side must be"):
         ms.unpack(packed, side="diagonal")

@@ -43,8 +43,7 @@ def test_every_page_has_one_title() -> None:
     for page in PAGES:
         assert re.match(r"# \S", page.read_text()), page
     titles = Counter(page.read_text().partition("\n")[0] for page in PAGES)
-    # Two pages of one topic, which the navigation calls by different names.
-    assert [title for title, count in titles.items() if count > 1] in ([], ["# Pruning without training"])
+    assert [title for title, count in titles.items() if count > 1] == []
 
 
 @pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: page.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,16 @@ TILE = np.ones((8, 8))
         ("4:8-T at-most", "4:8-T at_most"),
         ("4:8-T at most pad", "4:8-T at_most pad"),
         ("2:4 padd axis=0", "2:4 pad axis=0"),
+        ("4:8 pairs", "4:8 pair"),
+        ("4:8pair", "4:8 pair"),
+        ("4:8-T pairs", "4:8-T pair"),
+        ("4:8pair-T", "4:8-T pair"),
+        ("4:8 pair-T", "4:8-T pair"),
+        ("2:4x4:8", "2:4 x 4:8"),
+        ("2:4 \N{MULTIPLICATION SIGN} 4:8", "2:4 x 4:8"),
+        ("2:4x6:8", "2:4 x 6:8 at_most"),
+        ("2:4 x 6:8 atmost", "2:4 x 6:8 at_most"),
+        ("64:2:8 atmost", "64:2:8 at_most"),
     ],
 )
 @pytest.mark.parametrize("read", [ms.Pattern, ms.Pattern.parse, lambda text: ms.solve(TILE, text)])
@@ -44,6 +55,12 @@ def test_no_guess_where_nothing_is_near(text: str) -> None:
     with pytest.raises(ValueError, match="pattern must look like") as caught:
         ms.Pattern(text)
     assert "did you mean" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["64:2:8-T", "64:2:8 pair"])
+def test_what_does_not_go_together_with_columns_for_many_rows(text: str) -> None:
+    with pytest.raises(ValueError, match=f"pair and axis must be left alone, got '{text}'"):
+        ms.Pattern(text)
 
 
 def test_a_pattern_by_one_string_or_pair() -> None:
@@ -166,3 +183,24 @@ def test_completion_shows_public_names_only() -> None:
     assert sorted(dir(ms)) == sorted(ms.__all__)
     for internal in ("solve_", "find_spec", "checks", "certifying", "execution", "annotations"):
         assert internal not in dir(ms)
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ([2, 4], "2:4"),
+        (("2", "4"), "2:4"),
+        ((2, 4, True), "2:4-T"),
+        ((2, 4, "T"), "2:4-T"),
+        ([4, 8, False], "4:8"),
+    ],
+)
+def test_lists_and_triples_are_no_patterns_but_their_text_is_named(given: Any, meant: str) -> None:
+    with pytest.raises(TypeError, match=f"did you mean '{meant}'\\?"):
+        ms.solve(np.ones((8, 8)), given)
+
+
+def test_exchanged_arguments_are_noticed() -> None:
+    for call in (ms.solve, ms.verify):
+        with pytest.raises(TypeError, match="the array comes first, then the pattern"):
+            call("2:4-T", np.ones((8, 8)))  # type: ignore[call-overload,arg-type,unused-ignore]

@@ -93,6 +93,9 @@ def leaves_tiles_dense(text):
     assert ms.verify(found.masks, text, dense=found.dense, tile=16).ok
     with pytest.raises(ms.PatternViolationError, match=f"must follow '{text}"):
         ms.pack(WEIGHTS, found.masks, text)
+    packed = ms.pack(WEIGHTS, found.masks, text, dense=found.dense, tile=found.tile)
+    for side in ("rows", "columns") if packed.sparse.columns is not None else ("rows",):
+        assert np.array_equal(ms.unpack(packed, side=side), np.where(found.masks, WEIGHTS, 0))
 
 
 def runs_heuristics(text):

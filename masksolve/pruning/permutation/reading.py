@@ -65,11 +65,21 @@ class Request:
         return tuple(sorted({m.axis for m in members if m.matrix == matrix and m.grouped}))
 
 
+def check_pattern(pattern: Pattern) -> None:
+    """Raise ValueError for a pattern for which no orders can be searched."""
+    if pattern.vector is not None:
+        raise ValueError(f"pattern must be one of n:m, V:N:M has no search for orders, got '{pattern}'")
+    if pattern.columns is not None or pattern.pair:
+        raise ValueError(
+            f"pattern must have one n:m, without pairs, to search for permutations, got '{pattern}'; search "
+            f"with '{pattern.n}:{pattern.m}' or '{pattern.n}:{pattern.m}-T', then solve"
+        )
+
+
 def read(scores: Any, pattern: Pattern | str, axes: Any, units: Any, labels: Any, score: str) -> Request:
     """Check the arguments of `search`; TypeError or ValueError if one is not what it should be."""
     pattern = Pattern.parse(pattern)
-    if pattern.vector is not None:
-        raise ValueError(f"pattern must be one of n:m, V:N:M has no search for orders, got '{pattern}'")
+    check_pattern(pattern)
     checks.choice("score", score, SCORES)
     if isinstance(scores, (list, tuple)) and scores and all(isinstance(each, tuple) for each in scores):
         return _shared(scores, pattern, units, labels, score)
@@ -123,11 +133,6 @@ def _worth(name: str, scores: Any, pattern: Pattern, score: str) -> tuple[Float6
     if array.ndim < 2:
         raise ValueError(f"{name} must have at least two axes (..., R, C), got shape {array.shape}")
     check_shape(name, array.shape, pattern)
-    if pattern.columns is not None or pattern.pair:
-        raise ValueError(
-            f"pattern must have one n:m, without pairs, to search for permutations, got '{pattern}'; search "
-            f"with '{pattern.n}:{pattern.m}' or '{pattern.n}:{pattern.m}-T', then solve"
-        )
     axis = pattern.axis - array.ndim if pattern.axis >= 0 else pattern.axis
     if axis not in (-1, -2):
         raise ValueError(f"pattern must group along one of the last two axes, got axis={pattern.axis}")

@@ -62,4 +62,22 @@ Bits largest_bits(const char* data, int ndim, const std::ptrdiff_t* shape, const
     return largest;
 }
 
+// How many of the values at every `steps[axis]`-th place along each axis are below 0. In floating point, -0
+// is not.
+template <typename Bits>
+std::ptrdiff_t negatives(const char* data, int ndim, const std::ptrdiff_t* shape,
+                         const std::ptrdiff_t* strides, const std::ptrdiff_t* steps, bool floating) {
+    if (ndim == 0) {
+        Bits bits;
+        std::memcpy(&bits, data, sizeof bits);
+        const bool zero = static_cast<Bits>(bits << 1) == 0;
+        return bits >> (8 * sizeof bits - 1) != 0 && !(floating && zero);
+    }
+    std::ptrdiff_t found = 0;
+    for (std::ptrdiff_t i = 0; i < shape[0]; i += steps[0])
+        found +=
+            negatives<Bits>(data + i * strides[0], ndim - 1, shape + 1, strides + 1, steps + 1, floating);
+    return found;
+}
+
 }  // namespace masksolve

@@ -178,25 +178,36 @@ private:
         const int width = Width ? Width : job_.width;
         double* const objective = verdicts.objective;
         double* const magnitude = verdicts.scale;
-        std::fill_n(objective, count, 0.0);
-        std::fill_n(magnitude, count, 0.0);
-        const auto add = [&](int g, T score, char kept) {
-            double worth = kept != 0 ? score : T{0};
-            if (square_) worth *= worth;
-            objective[g] += worth;
-            magnitude[g] += std::abs(worth);
+        const auto worth_of = [this](T score, char kept) {
+            const double worth = kept != 0 ? score : T{0};
+            return square_ ? worth * worth : worth;
         };
         if (columns_) {
+            std::fill_n(objective, count, 0.0);
+            std::fill_n(magnitude, count, 0.0);
             for (int j = 0; j < width; ++j) {
                 const T* scores = reinterpret_cast<const T*>(window.scores + j * window.across);
                 const char* mask = window.mask + j * window.mask_across;
-                for (int g = 0; g < count; ++g) add(g, scores[g], mask[g]);
+                for (int g = 0; g < count; ++g) {
+                    const double worth = worth_of(scores[g], mask[g]);
+                    objective[g] += worth;
+                    magnitude[g] += std::abs(worth);
+                }
             }
         } else {
             const T* scores = window.row(0, 0);
             const char* mask = window.mask;
-            for (int g = 0; g < count; ++g)
-                for (int j = 0; j < width; ++j, ++scores, ++mask) add(g, *scores, *mask);
+            for (int g = 0; g < count; ++g) {
+                // In registers: for all the compiler knows, what is stored may be a part of the mask.
+                double sum = 0, size = 0;
+                for (int j = 0; j < width; ++j, ++scores, ++mask) {
+                    const double worth = worth_of(*scores, *mask);
+                    sum += worth;
+                    size += std::abs(worth);
+                }
+                objective[g] = sum;
+                magnitude[g] = size;
+            }
         }
         verdicts.summed = false;
         std::fill_n(verdicts.violation, count, 0.0);

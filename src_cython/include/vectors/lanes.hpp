@@ -75,7 +75,8 @@ inline __attribute__((always_inline)) Vector<T, L> repeated(const T* from) {
     } else {
         Vector<Integer<T>, L> order;
         for (int l = 0; l < L; ++l) order[l] = l / times;
-        constexpr int values = L / times, bytes = values * sizeof(T);
+        constexpr int values = L / times;
+        [[maybe_unused]] constexpr int bytes = values * sizeof(T);  // the baseline asks for no instructions
         Vector<T, L> x;
 #if MASKSOLVE_X86_BYTES >= 64
         if constexpr (L * sizeof(T) == 64 && bytes == 16) {

@@ -38,7 +38,7 @@ using Vector = typename VectorType<T, L>::type;
 // One bit a lane of a mask (lanes all ones or all zeros).
 template <typename I, int L>
 inline std::uint64_t lane_bits(Vector<I, L> mask) {
-    constexpr int bytes = L * sizeof(I);
+    [[maybe_unused]] constexpr int bytes = L * sizeof(I);
 #if MASKSOLVE_X86_BYTES >= 64
     if constexpr (bytes == 64) {
         const __m512i whole = (__m512i)mask;

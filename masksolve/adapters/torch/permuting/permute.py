@@ -14,6 +14,7 @@ from torch import nn
 import masksolve as ms
 
 from ....checks import integer, number
+from ....pruning.permutation.reading import check_pattern
 from ....types import Float64Array
 from ..layers import choose_weights
 from ..layout import weight_pattern
@@ -58,7 +59,7 @@ def permute(
         One batch, as the model is called with it: a tensor, positional or keyword arguments. A model that
         returns a cache of keys and values holds its heads by it: pass ``use_cache=False``.
     pattern : Pattern or str
-        Such as ``"2:4"`` or ``"4:8-T"``.
+        Such as ``"2:4"`` or ``"4:8-T"``; one n:m, without pairs.
     scores : mapping from layer name to Tensor of the weight's shape
         What weights are worth, for instance by `masksolve.saliency.wanda`; by default their magnitudes. Only
         weights that are chosen count. One that is not its layer's ``weight`` goes by its own full name.
@@ -106,6 +107,7 @@ def permute(
     (['0.weight[0], 0.bias[0], 2.weight[1]'], True)
     """
     pattern = weight_pattern(pattern)
+    check_pattern(pattern)  # a model in which nothing can move would get no further refusal
     passes = integer("passes", passes, least=1)
     weights = _chosen(model, pattern, scores, layers, skip, dense_ends)
     args, kwargs = _arguments(example_inputs)

@@ -194,3 +194,10 @@ def test_the_same_seed_gives_the_same_model() -> None:
         orders.append(mt.permute(model, example, "2:4-T", dense_ends=False, seed=3).orders)
     assert orders[0].keys() == orders[1].keys()
     assert all(np.array_equal(orders[0][key], orders[1][key]) for key in orders[0])
+
+
+@pytest.mark.parametrize("text", ["4:8 pair", "4:8-T pair", "2:4 x 4:8", "8:2:8"])
+def test_patterns_without_a_search_are_refused_even_where_nothing_could_move(text: str) -> None:
+    net = torch.nn.Linear(32, 32)
+    with pytest.raises(ValueError, match=f"pattern must .* got '{text}'"):
+        mt.permute(net, torch.ones(2, 32), text, dense_ends=False)
