@@ -49,11 +49,7 @@ std::uint64_t read_bits(const Strided& array, std::ptrdiff_t tile, int i, int wi
 
 class GeneralTile {
 public:
-    GeneralTile(const Job& job, Outcome& outcome)
-        : job_(job),
-          outcome_(outcome),
-          convert_(baseline::converter<double>(job.dtype)),
-          limit_(job.limit()) {
+    GeneralTile(const Job& job, Outcome& outcome) : job_(job), outcome_(outcome), limit_(job.limit()) {
         tile_.height = job.height;
         tile_.width = job.width;
         tile_.rows = job.row_bounds();
@@ -71,7 +67,7 @@ public:
         for (int i = 0; i < tile_.height; ++i) {
             for (int j = 0; j < tile_.width; ++j)
                 std::memcpy(row + j * bytes, from + i * job_.down() + j * job_.across(), bytes);
-            convert_(row, tile_.width, scores_[i]);
+            baseline::convert_run(job_.dtype, row, tile_.width, scores_[i]);
             for (int j = 0; j < tile_.width; ++j) {
                 double& score = scores_[i][j];
                 if (is_floating(job_.dtype) && !(std::abs(score) <= limit_)) return false;
@@ -154,7 +150,6 @@ public:
 private:
     const Job& job_;
     Outcome& outcome_;
-    baseline::Converter<double> convert_;
     double limit_, largest_ = 0;
     std::ptrdiff_t number_ = 0;
     double scores_[longest_side][longest_side];

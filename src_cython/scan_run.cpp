@@ -3,14 +3,7 @@
 #include <cstring>
 #include <type_traits>
 
-#include "drivers/dispatch.hpp"
-
-// The loader picks the version for the processor before a sanitizer is ready for it.
-#if MASKSOLVE_WIDE && !defined(__SANITIZE_ADDRESS__)
-#define MASKSOLVE_CLONES __attribute__((target_clones("avx2", "default")))
-#else
-#define MASKSOLVE_CLONES
-#endif
+#include "arrays/clones.hpp"
 
 namespace masksolve {
 
@@ -87,39 +80,6 @@ MASKSOLVE_CLONES std::uint32_t largest_in_run(const char* data, std::ptrdiff_t c
 }
 MASKSOLVE_CLONES std::uint64_t largest_in_run(const char* data, std::ptrdiff_t count, std::uint64_t least) {
     return largest_magnitude(data, count, least);
-}
-
-// Written in vectors, since the compiler makes none of a comparison of numbers.
-using Four = double __attribute__((vector_size(4 * sizeof(double))));
-
-static inline __attribute__((always_inline)) Four load_four(const double* from) {
-    Four x;
-    std::memcpy(&x, from, sizeof x);
-    return x;
-}
-
-// Sums of numbers, or what is certainly above them where float64 does not hold them. What rounding has left
-// out is itself a number (Knuth, The Art of Computer Programming, volume 2, section 4.2.2, theorem B). The
-// step up is one or two units in the last place; sums of denormal numbers need none.
-static inline __attribute__((always_inline)) void add_rounded_up(const Four& one, const Four& other,
-                                                                 double* to) {
-    const Four total = one + other, second = total - one;
-    const Four lost = (one - (total - second)) + (other - second);
-    const Four step = (total < 0 ? -total : total) * 0x1p-52;
-    const Four sum = lost > 0 ? total + step : total;
-    std::memcpy(to, &sum, sizeof sum);
-}
-
-MASKSOLVE_CLONES void join_neighbours(const double* both, std::ptrdiff_t count, double* to) {
-    for (std::ptrdiff_t k = 0; k < count; k += 4) {
-        const Four low = load_four(both + 2 * k), high = load_four(both + 2 * k + 4);
-        add_rounded_up(Four{low[0], low[2], high[0], high[2]}, Four{low[1], low[3], high[1], high[3]},
-                       to + k);
-    }
-}
-MASKSOLVE_CLONES void join_lines(const double* one, const double* other, std::ptrdiff_t count, double* to) {
-    for (std::ptrdiff_t k = 0; k < count; k += 4)
-        add_rounded_up(load_four(one + k), load_four(other + k), to + k);
 }
 
 }  // namespace masksolve

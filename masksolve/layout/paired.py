@@ -23,8 +23,8 @@ from ..types import BoolArray, Prices
 from . import Ready
 from .host import HostBlock, HostLayout
 
-_AT_ONCE = 1 << 16
-"""About how many pairs are added up at a time: half a megabyte of sums."""
+_AT_ONCE = 1 << 17
+"""About how many pairs are added up at a time, a megabyte of sums; fewer make threads wait for others."""
 
 
 @dataclass(eq=False)

@@ -13,9 +13,6 @@
 namespace masksolve {
 namespace MASKSOLVE_ISA {
 
-template <typename T>
-using Converter = void (*)(const char* from, std::ptrdiff_t count, T* to);
-
 template <typename T, typename Stored>
 void convert_plain(const char* __restrict from, std::ptrdiff_t count, T* __restrict to) {
     for (std::ptrdiff_t k = 0; k < count; ++k) {
@@ -62,23 +59,22 @@ void convert_f16(const char* __restrict from, std::ptrdiff_t count, T* __restric
 }
 
 template <typename T>
-Converter<T> converter(Dtype dtype) {
+void convert_run(Dtype dtype, const char* from, std::ptrdiff_t count, T* to) {
     switch (dtype) {
         case Dtype::boolean:
-        case Dtype::u8: return convert_plain<T, std::uint8_t>;
-        case Dtype::i8: return convert_plain<T, std::int8_t>;
-        case Dtype::i16: return convert_plain<T, std::int16_t>;
-        case Dtype::i32: return convert_plain<T, std::int32_t>;
-        case Dtype::i64: return convert_plain<T, std::int64_t>;
-        case Dtype::u16: return convert_plain<T, std::uint16_t>;
-        case Dtype::u32: return convert_plain<T, std::uint32_t>;
-        case Dtype::u64: return convert_plain<T, std::uint64_t>;
-        case Dtype::f16: return convert_f16<T>;
-        case Dtype::bf16: return convert_bf16<T>;
-        case Dtype::f32: return convert_plain<T, float>;
-        case Dtype::f64: return convert_plain<T, double>;
+        case Dtype::u8: return convert_plain<T, std::uint8_t>(from, count, to);
+        case Dtype::i8: return convert_plain<T, std::int8_t>(from, count, to);
+        case Dtype::i16: return convert_plain<T, std::int16_t>(from, count, to);
+        case Dtype::i32: return convert_plain<T, std::int32_t>(from, count, to);
+        case Dtype::i64: return convert_plain<T, std::int64_t>(from, count, to);
+        case Dtype::u16: return convert_plain<T, std::uint16_t>(from, count, to);
+        case Dtype::u32: return convert_plain<T, std::uint32_t>(from, count, to);
+        case Dtype::u64: return convert_plain<T, std::uint64_t>(from, count, to);
+        case Dtype::f16: return convert_f16(from, count, to);
+        case Dtype::bf16: return convert_bf16(from, count, to);
+        case Dtype::f32: return convert_plain<T, float>(from, count, to);
+        case Dtype::f64: return convert_plain<T, double>(from, count, to);
     }
-    return nullptr;
 }
 
 template <typename T>

@@ -13,10 +13,6 @@
 #include "arrays/job.hpp"
 #include "arrays/scan.hpp"
 
-#define MASKSOLVE_ISA baseline
-#define MASKSOLVE_VECTOR_BYTES 16
-#include "arrays/convert.hpp"
-
 namespace masksolve {
 
 // Of each pair or block, the first entry; and for each axis along which entries are paired, how far its other
@@ -69,17 +65,24 @@ void for_each_line(const Strided& a, const Strided& b, Line line) {
     }
 }
 
+// The four below are compiled for several instruction sets.
+//
+// What entries of any type are worth.
+void read_scores(Dtype dtype, Score score, const char* from, std::ptrdiff_t count, double* to);
+
 // Sums of neighbours, and of two lines: none is below the true sum. Four at a time, so that there must be
-// room for three numbers more. Compiled for several instruction sets.
+// room for three numbers more.
 void join_neighbours(const double* both, std::ptrdiff_t count, double* to);
 void join_lines(const double* one, const double* other, std::ptrdiff_t count, double* to);
+
+// Rounds to float32; false if that changes a number.
+bool narrow_run(const double* from, std::ptrdiff_t count, float* to);
 
 // Adds up the pairs of an array into float32 or float64.
 template <typename T>
 class PairSums {
 public:
-    PairSums(const Pairs& pairs, Dtype dtype, Score score)
-        : pairs_(pairs), dtype_(dtype), score_(score), convert_(baseline::converter<double>(dtype)) {}
+    PairSums(const Pairs& pairs, Dtype dtype, Score score) : pairs_(pairs), dtype_(dtype), score_(score) {}
 
     // False if an entry is not finite or its magnitude exceeds `most`, or if T does not hold a sum.
     bool run(const Strided& sums, double most) {
@@ -92,7 +95,7 @@ public:
                       });
         if (!is_floating(dtype_)) return exact_;
         double largest;
-        convert_(largest_, 1, &largest);
+        read_scores(dtype_, Score::value, largest_, 1, &largest);
         return exact_ && largest <= (dtype_ == Dtype::f16 ? std::fmin(most, 65504.0) : most);
     }
 
@@ -100,10 +103,10 @@ private:
     const Pairs& pairs_;
     Dtype dtype_;
     Score score_;
-    baseline::Converter<double> convert_;
     char largest_[sizeof(double)] = {};  // the largest magnitude of an entry, of its own type
     bool exact_ = true;
     alignas(64) double sums_[pairs_at_once] = {}, work_[2][2][4 * pairs_at_once] = {};
+    alignas(64) float narrow_[pairs_at_once];
     char raw_[4 * pairs_at_once * sizeof(double)];
 
     // The sums over the first `axes` paired axes, of pairs that begin `stride` bytes from one another.
@@ -133,9 +136,7 @@ private:
             else if (bytes == 4) look_over<std::uint32_t>(from, count);
             else look_over<std::uint64_t>(from, count);
         }
-        convert_(from, count, to);
-        if (score_ == Score::magnitude && is_signed(dtype_)) baseline::take_magnitudes(to, count);
-        if (score_ == Score::square) baseline::take_squares(to, count);
+        read_scores(dtype_, score_, from, count, to);
     }
 
     template <typename Bits>
@@ -147,15 +148,15 @@ private:
     }
 
     void store(std::ptrdiff_t count, char* to, std::ptrdiff_t stride) {
-        if (std::is_same_v<T, double> && stride == sizeof(double)) {
-            std::memcpy(to, sums_, count * sizeof(double));
-            return;
+        const void* values = sums_;
+        if constexpr (std::is_same_v<T, float>) {
+            exact_ &= narrow_run(sums_, count, narrow_);
+            values = narrow_;
         }
-        for (std::ptrdiff_t k = 0; k < count; ++k) {
-            const T value = static_cast<T>(sums_[k]);
-            if constexpr (!std::is_same_v<T, double>) exact_ &= static_cast<double>(value) == sums_[k];
-            std::memcpy(to + k * stride, &value, sizeof value);
-        }
+        if (stride == sizeof(T)) std::memcpy(to, values, count * sizeof(T));
+        else
+            for (std::ptrdiff_t k = 0; k < count; ++k)
+                std::memcpy(to + k * stride, static_cast<const T*>(values) + k, sizeof(T));
     }
 };
 

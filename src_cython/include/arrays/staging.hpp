@@ -84,10 +84,7 @@ class Staging {
 public:
     // `packed`: the kernel also wants a segment's tiles without gaps between them.
     Staging(const Job& job, bool packed)
-        : job_(job),
-          columns_(job.groups_in_columns && job.height == 1),
-          packed_(packed || columns_),
-          convert_(converter<T>(job.dtype)) {}
+        : job_(job), columns_(job.groups_in_columns && job.height == 1), packed_(packed || columns_) {}
 
     // Squares are taken by the kernels and the certificate, each in its own precision, if T does not hold
     // them.
@@ -149,7 +146,6 @@ public:
 private:
     const Job& job_;
     bool columns_, packed_, in_place_ = false, mask_in_place_ = false;
-    Converter<T> convert_;
     Axes scores_{}, mask_{};
     alignas(64) T values_[largest_tile];
     alignas(64) char raw_[largest_tile * sizeof(double)];
@@ -207,14 +203,15 @@ private:
         const std::ptrdiff_t all = run * scores_.length[0];
         const bool rows = scores_.length[2] == 1 || scores_.stride[2] == bytes;
         if (rows && (count == 1 || scores_.stride[1] == scores_.length[2] * bytes)) {
-            if (scores_.length[0] == 1 || scores_.stride[0] == run * bytes) convert_(from, all, values_);
+            if (scores_.length[0] == 1 || scores_.stride[0] == run * bytes)
+                convert_run(job_.dtype, from, all, values_);
             else
                 for (int i = 0; i < scores_.length[0]; ++i)
-                    convert_(from + i * scores_.stride[0], run, values_ + i * run);
+                    convert_run(job_.dtype, from + i * scores_.stride[0], run, values_ + i * run);
         } else {
             scores_.length[1] = count;
             gather_entries(scores_, bytes, from, raw_);
-            convert_(raw_, all, values_);
+            convert_run(job_.dtype, raw_, all, values_);
         }
         if (is_floating(job_.dtype)) {
             using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;

@@ -38,14 +38,14 @@ inline int shortfall(const TileMask& mask) {
 
 // A tile's scores, in rows.
 template <typename T>
-void read_tile(const Job& job, std::ptrdiff_t tile, baseline::Converter<T> convert, T* scores) {
+void read_tile(const Job& job, std::ptrdiff_t tile, T* scores) {
     const int bytes = entry_bytes(job.dtype), width = job.width;
     const char* from = job.scores.tile(tile, job.grid_axes());
     for (int i = 0; i < job.height; ++i, from += job.down()) {
         alignas(8) char row[largest_side * sizeof(double)];
         if (job.across() != bytes)
             for (int j = 0; j < width; ++j) std::memcpy(row + j * bytes, from + j * job.across(), bytes);
-        convert(job.across() == bytes ? from : row, width, scores + i * width);
+        baseline::convert_run(job.dtype, job.across() == bytes ? from : row, width, scores + i * width);
     }
     if (job.score == Score::magnitude) baseline::take_magnitudes(scores, job.entries());
     else if (job.score == Score::square) baseline::take_squares(scores, job.entries());
@@ -72,11 +72,10 @@ void run_rule(const Job& job, Outcome& outcome) {
         outcome.status = Status::out_of_memory;
         return;
     }
-    const baseline::Converter<T> convert = baseline::converter<T>(job.dtype);
     TileMask filled(job.height, job.width, job.row_bounds(), job.column_bounds());
     CompensatedSum objective;
     for (std::ptrdiff_t tile = job.first; tile < job.last; ++tile) {
-        read_tile(job, tile, convert, work->scores);
+        read_tile(job, tile, work->scores);
         const Entry<T>* ranking = rank_entries(work->scores, job.height, job.width, Rule<T>::heaviest_first,
                                                work->entries, work->spare);
         Rule<T>::fill(ranking, filled);
