@@ -64,9 +64,10 @@ def choice(name: str, value: object, choices: tuple[str, ...]) -> str:
 
 
 def did_you_mean(value: str, known: Iterable[str]) -> str:
-    """Words that end an error message with the nearest of the known names; empty if none is near."""
-    near = difflib.get_close_matches(value, list(known), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    """Words that end an error message with the nearest known name, in any case; empty if none is near."""
+    names = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(value.lower(), list(names), 1)
+    return f"; did you mean {names[near[0]]!r}?" if near else ""
 
 
 def _within(name: str, value: float, least: float | None, most: float | None) -> None:
