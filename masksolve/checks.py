@@ -11,7 +11,9 @@ import math
 import operator
 from collections.abc import Iterable
 from numbers import Real
-from typing import Any, cast
+from typing import Any, TypeVar, cast
+
+Chosen = TypeVar("Chosen", bound=str)
 
 
 def integer(name: str, value: object, *, least: int | None = None, most: int | None = None) -> int:
@@ -53,10 +55,10 @@ def number(
     return value
 
 
-def choice(name: str, value: object, choices: tuple[str, ...]) -> str:
+def choice(name: str, value: object, choices: tuple[Chosen, ...]) -> Chosen:
     """``value`` if it is one of the strings."""
     if isinstance(value, str) and value in choices:
-        return value
+        return choices[choices.index(value)]
     expected = f"{name} must be one of {', '.join(map(repr, choices))}"
     if not isinstance(value, str):
         raise TypeError(f"{expected}; got {value!r}")
