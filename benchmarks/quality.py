@@ -162,7 +162,9 @@ def plot(pattern: str, results: dict[str, list[Point]], file: Path) -> None:
     axes[0][0].set_ylabel("retained, of the certified optimum")
     handles, labels = axes[0][0].get_legend_handles_labels()
     # Below the panels, so that the words are as large as the page's where the picture is as wide as a page.
-    figure.legend(handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2, fontsize=10.5, frameon=False)
+    figure.legend(
+        handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2, fontsize=10.5, frameon=False
+    )
     figure.tight_layout()
     metadata = {"Date": None} if file.suffix == ".svg" else None
     figure.savefig(file, dpi=150, metadata=metadata, bbox_inches="tight")
