@@ -21,7 +21,8 @@ from .certifying import certified, judged, judged_later
 from .errors import BackendFailedError, InfeasibleError, SignedScoresWarning, TimeLimitError
 from .execution import Execution, Interruption, catching
 from .fixed import fill
-from .frameworks import Framework, device_of, framework_of, to_numpy
+from .frameworks import Framework, framework_of, to_numpy
+from .frameworks.compat import device_of
 from .layout import Block
 from .layout.device import DeviceLayout
 from .layout.host import HostLayout
@@ -29,9 +30,9 @@ from .layout.paired import PairedLayout
 from .layout.placed import PlacedLayout
 from .pattern import Pattern
 from .problem import MaskProblem, UnfitScoresError
-from .result import MaskResult, SolveInterrupted, Status, TileSums
+from .result import MaskResult, SolveInterrupted
 from .rounding import upper_sum
-from .types import BackendName, BackendOptions, Prices, Score
+from .types import BackendName, BackendOptions, Prices, Score, Status, TileSums
 
 Layout = HostLayout | DeviceLayout
 
