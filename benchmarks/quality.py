@@ -154,14 +154,17 @@ def plot(pattern: str, results: dict[str, list[Point]], file: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(
-        1, len(results), figsize=(2.6 + 4.4 * len(results), 4.4), sharex=True, sharey=True, squeeze=False
+        1, len(results), figsize=(1.2 + 3.8 * len(results), 5.2), sharex=True, sharey=True, squeeze=False
     )
     for axis, (family, points) in zip(axes[0], results.items(), strict=True):
         _draw(axis, {point.name: point for point in points})
         axis.set(title=f"{pattern}, {TITLES.get(family, family)}", xlabel="ns per element")
     axes[0][0].set_ylabel("retained, of the certified optimum")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="center left", bbox_to_anchor=(1.0, 0.5), fontsize=8, frameon=False)
+    # Below the panels, so that the words are as large as the page's where the picture is as wide as a page.
+    figure.legend(
+        handles, labels, loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=2, fontsize=10.5, frameon=False
+    )
     figure.tight_layout()
     metadata = {"Date": None} if file.suffix == ".svg" else None
     figure.savefig(file, dpi=150, metadata=metadata, bbox_inches="tight")

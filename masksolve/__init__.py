@@ -42,9 +42,9 @@ from .installation import show_config
 from .packing import Packed, PackedTiles, pack, unpack
 from .pattern import Pattern
 from .pruning import permutation, reconstruction, saliency, unbiased
-from .result import MaskResult, SolveInterrupted, Status, TileSums
+from .result import MaskResult, SolveInterrupted
 from .solve import solve
-from .types import Prices
+from .types import Prices, Status, TileSums
 
 __all__ = [
     "Allocation",

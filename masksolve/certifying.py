@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -41,7 +43,20 @@ def certified(backend: Backend, block: Block, first: int, last: int) -> Report:
         If the backend's masks are infeasible, or what it reports of them is not true; names the tile.
     """
     with block.ready(first, last) as run:
-        return _certified(backend, *run)
+        return _ended(backend, partial(_certified, backend), *run)
+
+
+def solved(backend: Backend, block: Block, first: int, last: int) -> Report:
+    """Let a backend write masks that are `judged` later; raises as `certified`, and what the backend does."""
+    return _ended(backend, backend.solve, block, first, last)
+
+
+def _ended(backend: Backend, solve: Callable[[Block, int, int], Report], *run: Any) -> Report:
+    """Solve a run of tiles; the generator that asks for it would take StopIteration for its own end."""
+    try:
+        return solve(*run)
+    except StopIteration as error:
+        raise BackendFailedError(f"backend '{backend.name}' raised StopIteration") from error
 
 
 def _certified(backend: Backend, block: Block, first: int, last: int) -> Report:
@@ -105,9 +120,15 @@ def _answer(backend: ChunkBackend, chunk: Chunk) -> tuple[Any, Prices | None, Ma
             f"backend '{backend.name}' must return masks of bool and shape {tuple(chunk.scores.shape)}, got "
             f"{type(mask).__name__ if dtype is None else dtype} of shape {shape}"
         )
+    prices = _prices_of(backend, chunk, prices)
+    if not is_built_in(type(backend)):  # a plug-in may hold on to its answer and write into it later
+        xp = np if chunk.xp is None else chunk.xp
+        mask = xp.asarray(mask, copy=True)
+        if prices is not None:
+            prices = Prices(*(x if x is None else xp.asarray(x, copy=True) for x in prices))
     if chunk.xp is None:
         mask = _whole_bytes(mask)
-    return mask, _prices_of(backend, chunk, prices), _counts_of(backend, counts or {})
+    return mask, prices, _counts_of(backend, counts or {})
 
 
 def _whole_bytes(mask: Any) -> BoolArray:
@@ -163,7 +184,7 @@ class _Run:
         own = None
         if prices is None:
             host = chunk if chunk.xp is None else self.block.on_host(self.first, self.last)
-            prices = own = price(host, np.asarray(mask))
+            prices = own = price(host, np.asarray(self.block.read(mask)))
         kept = self.block.write(self.first, self.last, mask, prices)
         assert kept is not None
         dtype = dtype_name(kept.rows)
@@ -220,6 +241,9 @@ class _Run:
         objective, allowed = math.fsum(kept.tolist()), _CLAIM * math.fsum(np.abs(kept).tolist())
         where = f"for tiles {self.block.number(self.first)} to {self.block.number(self.last - 1)}"
         said = f"backend '{self.backend.name}' reported"
+        for name, value in (("objective", report.objective), ("bound", report.bound)):
+            if not isinstance(value, Real):
+                raise BackendFailedError(f"{said} {value!r} as {name} {where}, which is no number")
         if not abs(report.objective - objective) <= allowed:
             raise BackendFailedError(
                 f"{said} an objective of {report.objective} {where}, its masks keep {objective}"

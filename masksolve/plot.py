@@ -26,9 +26,16 @@ if TYPE_CHECKING:
 
     PatternLike = Pattern | str | tuple[int, int]
 
+__all__ = ["compare", "gaps", "mask", "retained", "scores"]
+
 _KEPT, _DROPPED, _OTHER, _BOTH = "#1f5fa8", "#e4e7eb", "#d9822b", "#7a8794"
 _COUNTED = 64
 """Rows and columns up to which counts are written beside a mask."""
+
+
+def __dir__() -> list[str]:
+    """Completion shows what draws, and no imports."""
+    return __all__
 
 
 def mask(
@@ -124,6 +131,8 @@ def retained(scores: npt.ArrayLike, result: MaskResult, *, ax: Axes | None = Non
     -------
     matplotlib Axes
     """
+    if not isinstance(result, MaskResult):
+        raise TypeError(f"result must be a MaskResult, got {type(result).__name__}; scores come before it")
     shown = _shown("result", result, None)
     values = np.maximum(_values(scores, result), 0.0)
     kept, whole = (_tile_sums(part, shown.steps) for part in (np.where(shown.mask, values, 0.0), values))
@@ -149,6 +158,8 @@ def gaps(*results: MaskResult, ax: Axes | None = None) -> Axes:
     matplotlib Axes
     """
     found = {f"{result.backend}, {result.pattern}": _tile_gaps(result) for result in results}
+    if not any(gap.size for gap in found.values()):
+        raise ValueError("results must have tiles to draw, got none")
     ax = _axes(ax, (3, 5))
     largest = max((gap.max(initial=0.0) for gap in found.values()), default=0.0)
     edges = np.linspace(0.0, max(float(largest), 1e-12), 41)

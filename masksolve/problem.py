@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import checks, frameworks, pairs
+from . import checks, pairs
 from ._ext import scan
 from ._ext.floating_point import Default
 from .arrays import boolean_array, check_real, check_shape, dtype_name, real_array
 from .frameworks import Framework, framework_of
+from .frameworks.compat import device_of
 from .pattern import Pattern
 from .rounding import total
 from .tiling import Tiling, tiling_of
@@ -366,9 +367,9 @@ def _forced_there(name: str, value: Any, scores: Any, framework: Framework) -> A
     array = framework.native(name, value)
     if dtype_name(array) != "bool":
         raise TypeError(f"{name} must be boolean (True and False), got dtype {array.dtype}")
-    device = frameworks.array_api_compat().device
-    if device(array) != device(scores):
-        raise ValueError(f"{name} must be on the device of scores, {device(scores)}, got {device(array)}")
+    device, theirs = device_of(scores), device_of(array)
+    if theirs != device:
+        raise ValueError(f"{name} must be on the device of scores, {device}, got {theirs}")
     shape = tuple(scores.shape)
     try:
         return framework.namespace(scores).broadcast_to(array, shape)

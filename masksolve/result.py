@@ -2,54 +2,23 @@
 
 from __future__ import annotations
 
-import enum
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO, NamedTuple
+from dataclasses import dataclass, field, fields
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
+from . import storage
 from .frameworks import to_numpy
 from .pattern import Pattern
 from .rounding import relative_gap
-from .types import Prices, Score
+from .types import Prices, Score, Status, TileSums
 
 _AT_ONCE = 1 << 20
 """Entries that are summed in float64 at a time."""
-
-
-class Status(enum.Enum):
-    """How a solve ended. Each member's ``value`` says what it means and what to do about it."""
-
-    OPTIMAL = "optimal: in every tile, the bound proves that no mask keeps more"
-    FEASIBLE = (
-        "feasible: the mask follows the pattern, but some tile's optimality is not proven (stats: open, "
-        "worst_tile); use backend='exact' for a certified optimum"
-    )
-    TIME_LIMIT = (
-        "time limit: tiles that were not reached hold a fixed pattern and are not optimised; "
-        "raise time_limit= or workers="
-    )
-
-    def __str__(self) -> str:
-        return self.value
-
-
-class TileSums(NamedTuple):
-    """What every tile keeps, and what it could keep at most.
-
-    Attributes
-    ----------
-    objective, bound : array of float64, shape of the grid of tiles
-        ``(*batch, tile rows, tile columns)``; for one-directional patterns the other axes, 1, and the
-        groups. Tails that ``remainder="dense"`` keeps whole are in no tile.
-    """
-
-    objective: Any
-    bound: Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,9 +137,7 @@ class MaskResult:
             Written as it is named; nothing is appended to it. A file of that name is replaced when the new
             one is complete.
         """
-        from .storage import save
-
-        save(self, file)
+        storage.save({each.name: getattr(self, each.name) for each in fields(self)}, file)
 
     @classmethod
     def load(cls, file: str | os.PathLike[str] | BinaryIO) -> MaskResult:
@@ -196,9 +163,7 @@ class MaskResult:
         >>> bool(np.isclose(proof.objective, again.objective)), proof.bound - proof.objective < 1e-12
         (True, True)
         """
-        from .storage import load
-
-        return load(file)
+        return cls(**storage.load(file))
 
     def __repr__(self) -> str:
         return (
@@ -212,9 +177,7 @@ class MaskResult:
 
     def _repr_html_(self) -> str:
         """Show the result in a notebook: what `str` says, beside a corner of the mask."""
-        from .storage import as_html
-
-        return as_html(self, self._rows())
+        return storage.as_html(str(self.status), self._rows(), self.mask, self.pattern)
 
     def _rows(self) -> dict[str, str]:
         """Say in words what there is to say of the result."""

@@ -17,11 +17,12 @@ from ._ext.floating_point import Default
 from .arrays import check_prices, dtype_name
 from .backends import choose, configure, finishes
 from .backends.base import Backend, Report
-from .certifying import certified, judged, judged_later
+from .certifying import certified, judged, judged_later, solved
 from .errors import BackendFailedError, InfeasibleError, SignedScoresWarning, TimeLimitError
 from .execution import Execution, Interruption, catching
 from .fixed import fill
-from .frameworks import Framework, device_of, framework_of, to_numpy
+from .frameworks import Framework, framework_of, to_numpy
+from .frameworks.compat import device_of
 from .layout import Block
 from .layout.device import DeviceLayout
 from .layout.host import HostLayout
@@ -29,9 +30,9 @@ from .layout.paired import PairedLayout
 from .layout.placed import PlacedLayout
 from .pattern import Pattern
 from .problem import MaskProblem, UnfitScoresError
-from .result import MaskResult, SolveInterrupted, Status, TileSums
+from .result import MaskResult, SolveInterrupted
 from .rounding import upper_sum
-from .types import BackendName, BackendOptions, Prices, Score
+from .types import BackendName, BackendOptions, Prices, Score, Status, TileSums
 
 Layout = HostLayout | DeviceLayout
 
@@ -298,7 +299,7 @@ class _Solve:
         spans = self._spans(layout)
         # Pairs are solved in runs that have arrays of their own, where no other tile can be written.
         later = judged_later(self.engine) and not (self._in_place() or self.problem.apart)
-        solve = self.engine.solve if later else partial(certified, self.engine)
+        solve = partial(solved if later else certified, self.engine)
         tasks = [(last - first, partial(solve, block, first, last)) for block, first, last in spans]
         reports: list[Report] = []
         try:

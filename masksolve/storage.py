@@ -18,9 +18,8 @@ from . import checks
 from .arrays import check_prices
 from .frameworks import to_numpy
 from .pattern import Pattern
-from .result import MaskResult, Status, TileSums
 from .tiling import tiling_of
-from .types import SCORES
+from .types import SCORES, Status, TileSums
 from .whole_files import written_whole
 
 _FORMAT = "masksolve result 1"
@@ -29,25 +28,26 @@ _SHOWN = 32
 """Rows and columns of a mask that a notebook shows."""
 
 
-def save(result: MaskResult, file: str | os.PathLike[str] | BinaryIO) -> None:
-    """Write a result; see `MaskResult.save`."""
-    mask: Any = to_numpy("mask", result.mask)
+def save(result: Mapping[str, Any], file: str | os.PathLike[str] | BinaryIO) -> None:
+    """Write a result, given as its attributes by their names; see `MaskResult.save`."""
+    mask: Any = to_numpy("mask", result["mask"])
+    stats = {key: value for key, value in result["stats"].items() if isinstance(value, (str, int, float))}
     head = {
         "format": _FORMAT,
         "shape": list(mask.shape),
-        "pattern": str(result.pattern),
-        "status": result.status.name,
-        "backend": result.backend,
-        "score": result.score,
-        "objective": result.objective.hex(),
-        "bound": result.bound.hex(),
-        "stats": {key: value for key, value in result.stats.items() if isinstance(value, (str, int, float))},
+        "pattern": str(result["pattern"]),
+        "status": result["status"].name,
+        "backend": result["backend"],
+        "score": result["score"],
+        "objective": result["objective"].hex(),
+        "bound": result["bound"].hex(),
+        "stats": stats,
     }
     arrays = {
         "head": np.frombuffer(json.dumps(head).encode(), np.uint8),
         "mask_bits": np.packbits(np.ascontiguousarray(mask).reshape(-1)),
     }
-    for name, parts in (("duals", result.duals), ("tiles", result.tiles)):
+    for name, parts in (("duals", result["duals"]), ("tiles", result["tiles"])):
         for key, part in (parts._asdict() if parts is not None else {}).items():
             if part is not None:
                 arrays[f"{name}_{key}"] = np.asarray(to_numpy(f"{name}.{key}", part))
@@ -55,14 +55,14 @@ def save(result: MaskResult, file: str | os.PathLike[str] | BinaryIO) -> None:
         np.savez(stream, allow_pickle=False, **arrays)
 
 
-def load(file: str | os.PathLike[str] | BinaryIO) -> MaskResult:
-    """Read a result; see `MaskResult.load`."""
+def load(file: str | os.PathLike[str] | BinaryIO) -> dict[str, Any]:
+    """Read a result, as its attributes by their names; see `MaskResult.load`."""
     name = getattr(file, "name", "the stream") if hasattr(file, "read") else file
     with _read(file) as stream:
         try:
             with np.load(stream, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files}
-            return _result(arrays)
+            return _attributes(arrays)
         except (ValueError, TypeError, KeyError, AttributeError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(
                 f"file must be an archive that MaskResult.save wrote, {name}: {error}"
@@ -78,7 +78,7 @@ def _read(file: Any) -> AbstractContextManager[Any]:
     return open(file, "rb") if isinstance(file, (str, os.PathLike)) else nullcontext(file)
 
 
-def _result(arrays: Mapping[str, npt.NDArray[Any]]) -> MaskResult:
+def _attributes(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Any]:
     head = json.loads(arrays["head"].tobytes())
     if head["format"] != _FORMAT:
         raise ValueError(f"format must be {_FORMAT!r}, got {head['format']!r}")
@@ -95,46 +95,43 @@ def _result(arrays: Mapping[str, npt.NDArray[Any]]) -> MaskResult:
         tiles = TileSums(arrays["tiles_objective"], arrays["tiles_bound"])
         if any(part.shape != tiling.grid or part.dtype != np.float64 for part in tiles):
             raise ValueError(f"tiles must be float64 of shape {tiling.grid}, got {tiles.objective.shape}")
-    score: Any = checks.choice("score", head["score"], SCORES)
-    return MaskResult(
-        mask=np.unpackbits(bits, count=size).view(np.bool_).reshape(shape),
-        objective=float.fromhex(head["objective"]),
-        bound=float.fromhex(head["bound"]),
-        status=Status[head["status"]],
-        backend=str(head["backend"]),
-        pattern=pattern,
-        duals=duals,
-        tiles=tiles,
-        stats=dict(head["stats"]),
-        score=score,
-    )
+    return {
+        "mask": np.unpackbits(bits, count=size).view(np.bool_).reshape(shape),
+        "objective": float.fromhex(head["objective"]),
+        "bound": float.fromhex(head["bound"]),
+        "status": Status[head["status"]],
+        "backend": str(head["backend"]),
+        "pattern": pattern,
+        "duals": duals,
+        "tiles": tiles,
+        "stats": dict(head["stats"]),
+        "score": checks.choice("score", head["score"], SCORES),
+    }
 
 
-def as_html(result: MaskResult, rows: Mapping[str, str]) -> str:
-    """Table of a result, beside a corner of its mask; colours are those of the page."""
+def as_html(heading: str, rows: Mapping[str, str], mask: Any, pattern: Pattern) -> str:
+    """Lay out what there is to say of a mask beside a corner of it; colours are those of the page."""
     cells = "".join(
         f"<tr><th style='text-align:left'>{html.escape(name)}</th>"
         f"<td style='text-align:left'>{html.escape(text)}</td></tr>"
         for name, text in rows.items()
     )
-    status = html.escape(str(result.status))
     return (
-        f"<div style='display:flex;gap:1em;align-items:flex-start'><div><b>{status}</b>"
-        f"<table>{cells}</table></div>{_corner(result)}</div>"
+        f"<div style='display:flex;gap:1em;align-items:flex-start'><div><b>{html.escape(heading)}</b>"
+        f"<table>{cells}</table></div>{_corner(to_numpy('mask', mask), pattern)}</div>"
     )
 
 
-def _corner(result: MaskResult) -> str:
+def _corner(mask: Any, pattern: Pattern) -> str:
     """First rows and columns of a mask as a picture: kept entries filled, lines between tiles."""
-    mask: Any = to_numpy("mask", result.mask)
     if mask.ndim < 1 or not mask.size:
         return ""
     plane = np.atleast_2d(mask[(0,) * max(mask.ndim - 2, 0)])[:_SHOWN, :_SHOWN]
     height, width = plane.shape
     kept = "".join(f"M{column} {row}h1v1h-1z" for row, column in np.argwhere(plane).tolist())
-    tall, wide = result.pattern.tile_shape
-    across = range(0, width + 1, wide) if result.pattern.axis == -1 else ()
-    down = range(0, height + 1, tall) if result.pattern.transposable else ()
+    tall, wide = pattern.tile_shape
+    across = range(0, width + 1, wide) if pattern.axis == -1 else ()
+    down = range(0, height + 1, tall) if pattern.transposable else ()
     lines = "".join([*(f"M{x} 0V{height}" for x in across), *(f"M0 {y}H{width}" for y in down)])
     return (
         f"<svg width='{5 * width}' height='{5 * height}' viewBox='0 0 {width} {height}' role='img' "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 from typing import Any, Literal, NamedTuple, TypedDict
 
 import numpy as np
@@ -83,3 +84,34 @@ class Prices(NamedTuple):
         if self.columns is None:
             return Prices(rows, None)
         return Prices(rows, np.clip(self.columns, -most, most).astype(dtype))
+
+
+class Status(enum.Enum):
+    """How a solve ended. Each member's ``value`` says what it means and what to do about it."""
+
+    OPTIMAL = "optimal: in every tile, the bound proves that no mask keeps more"
+    FEASIBLE = (
+        "feasible: the mask follows the pattern, but some tile's optimality is not proven (stats: open, "
+        "worst_tile); use backend='exact' for a certified optimum"
+    )
+    TIME_LIMIT = (
+        "time limit: tiles that were not reached hold a fixed pattern and are not optimised; "
+        "raise time_limit= or workers="
+    )
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class TileSums(NamedTuple):
+    """What every tile keeps, and what it could keep at most.
+
+    Attributes
+    ----------
+    objective, bound : array of float64, shape of the grid of tiles
+        ``(*batch, tile rows, tile columns)``; for one-directional patterns the other axes, 1, and the
+        groups. Tails that ``remainder="dense"`` keeps whole are in no tile.
+    """
+
+    objective: Any
+    bound: Any

@@ -1,4 +1,9 @@
-"""Imports go one way: from a module to what lies below it, and never back."""
+"""Imports go one way: from a module to what lies below it, and never back.
+
+Every import counts: those of a function, those for type checkers alone, and modules that are named in a
+string to be imported when they are needed. That loading ``a.b`` loads the package ``a`` first is Python's
+doing and is left out; packages import their own modules, so it would make a cycle of each.
+"""
 
 import ast
 import graphlib
@@ -17,19 +22,21 @@ def name_of(file: Path) -> str:
 
 
 def imports(source: str, package: str, modules: set[str]) -> set[str]:
-    """Modules of ours that are imported while a module is loaded, not when one of its functions runs."""
+    """Modules of ours that a module imports anywhere."""
     found: set[str] = set()
-    nodes: list[ast.AST] = [ast.parse(source)]
-    while nodes:
-        node = nodes.pop()
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
             above = package.split(".")[: len(package.split(".")) + 1 - node.level] if node.level else []
             base = ".".join([*above, *filter(None, [node.module])])
             found |= {f"{base}.{alias.name}" for alias in node.names} & modules or {base} & modules
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names} & modules
-        elif not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
-            nodes += ast.iter_child_nodes(node)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found |= {node.value.partition(":")[0]} & (modules - {"masksolve"})  # the bare name is a word
+        elif isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
+            start = str(node.values[0].value)
+            if start.startswith("masksolve."):
+                found |= {module for module in modules if module.startswith(start)}
     return found
 
 
@@ -66,9 +73,13 @@ def test_a_way_back_would_be_seen() -> None:
     back["layout"].add("backends")
     with pytest.raises(graphlib.CycleError):
         graphlib.TopologicalSorter(back).prepare()
-    source = "if True:\n    from ..solve import solve\ndef later():\n    from . import plot"
-    modules = {"masksolve.solve", "masksolve.plot"}
-    assert imports(source, "masksolve.layout", modules) == {"masksolve.solve"}
+    source = (
+        "if TYPE_CHECKING:\n    from ..solve import solve\n"
+        "def later():\n    from .. import plot\n    import masksolve.fixed\n"
+        "    import_module('masksolve.tiling:Tiling'), import_module(f'masksolve.cli.{name}')"
+    )
+    below = {f"masksolve.{name}" for name in ("solve", "plot", "fixed", "tiling", "cli.app", "cli.demo")}
+    assert imports(source, "masksolve.layout", below | {"masksolve.problem"}) == below
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,10 @@ import importlib
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from types import ModuleType
 from typing import Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
-
-from ..errors import BackendUnavailableError
 
 
 class Framework(Protocol):
@@ -75,28 +72,6 @@ def to_numpy(name: str, value: object) -> object:
     """Arrays of other frameworks as NumPy's, in place where they lie on the host; others as they are."""
     framework = framework_of(value)
     return value if framework is None else framework.to_numpy(name, value)
-
-
-def array_api_compat() -> ModuleType:
-    """Import array-api-compat, which gives every framework the functions of the standard.
-
-    Raises
-    ------
-    BackendUnavailableError
-        If it is not installed; names the command that installs it.
-    """
-    try:
-        return importlib.import_module("array_api_compat")
-    except ImportError as error:
-        raise BackendUnavailableError(
-            "arrays on a device, and backend 'batched', need array-api-compat: "
-            'pip install "masksolve[arrays]"; or move the array to the host'
-        ) from error
-
-
-def device_of(array: Any) -> Any:
-    """Find the device of an array of a framework."""
-    return array_api_compat().device(array)
 
 
 def _adapter(name: str) -> Framework:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import numpy.typing as npt
 
-from . import array_api_compat
+from .compat import array_api_compat
 
 
 def on_host(array: jax.Array) -> bool:

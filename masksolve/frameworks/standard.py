@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from . import array_api_compat
+from .compat import array_api_compat
 
 
 def on_host(array: Any) -> bool:

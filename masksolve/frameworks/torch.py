@@ -11,7 +11,7 @@ import torch
 from torch._subclasses import FakeTensor
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
-from . import array_api_compat
+from .compat import array_api_compat
 
 
 def on_host(array: torch.Tensor) -> bool:

@@ -16,7 +16,8 @@ import numpy as np
 
 from ..arrays import boolean_array, is_real, real_array
 from ..checks import choice
-from ..frameworks import Framework, array_api_compat, framework_of
+from ..frameworks import Framework, framework_of
+from ..frameworks.compat import array_api_compat
 
 PRECISIONS = ("float32", "float64")
 

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..pattern import Pattern
-from ..result import MaskResult, Status
-from ..types import BoolArray
+from ..result import MaskResult
+from ..types import BoolArray, Status
 from . import oracle
 from .oracle import NOTHING, Forced, Optimum, demand
 

@@ -187,7 +187,8 @@ class WholeTilesOnly(Right):
     def solve(self, block: HostBlock, first: int, last: int) -> Report:
         height, width = block.tile_shape
         if height != width and height > 1 and block.row_bounds[0] == 0 < block.column_bounds[0]:
-            return super().solve(replace(block, column_bounds=(0, block.column_bounds[1])), first, last)
+            region = block.region._replace(column_bounds=(0, block.column_bounds[1]))
+            return super().solve(replace(block, cut=block.cut._replace(region=region)), first, last)
         return super().solve(block, first, last)
 
 

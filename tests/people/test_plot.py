@@ -97,6 +97,16 @@ def test_gaps_count_every_tile() -> None:
     assert [text.get_text().split(",")[0] for text in ax.get_legend().get_texts()] == ["highs", "greedy"]
     with pytest.raises(ValueError, match="solve with tiles=True"):
         ms.plot.gaps(ms.solve(weights, "4:8-T", backend="greedy"))
+    for nothing in ([], [ms.solve(np.zeros((0, 8)), "4:8", backend="highs", tiles=True)]):
+        with pytest.raises(ValueError, match="results must have tiles to draw, got none"):
+            ms.plot.gaps(*nothing)
+
+
+def test_exchanged_arguments_and_completion() -> None:
+    weights, exact = solved((8, 8))
+    with pytest.raises(TypeError, match="result must be a MaskResult, got ndarray; scores come before it"):
+        ms.plot.retained(exact, weights)  # type: ignore[arg-type]
+    assert dir(ms.plot) == ["compare", "gaps", "mask", "retained", "scores"]
 
 
 def test_comparison_shows_every_difference() -> None:

@@ -31,7 +31,7 @@ def masked_error(w, pattern, hessian):
 @pytest.mark.parametrize("pattern", PATTERNS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_as_good_as_the_reference_for_every_pattern(pattern, dtype):
-    ours = theirs = plain = 0.0
+    ours = plain = 0.0
     for seed in range(3):
         w, x = correlated(seed, 32, 64)
         hessian = x.T @ x
@@ -40,10 +40,10 @@ def test_as_good_as_the_reference_for_every_pattern(pattern, dtype):
         assertions.assert_feasible(mask, ms.Pattern.parse(pattern))
         assert not found[~mask].any()
         scale = damped_error(w, np.zeros_like(w), hessian)
-        ours += damped_error(w, found, hessian) / scale
-        theirs += damped_error(w, reference(w, hessian, pattern)[0], hessian) / scale
+        error = damped_error(w, found, hessian)
+        assert error <= 1.01 * damped_error(w, reference(w, hessian, pattern)[0], hessian)
+        ours += error / scale
         plain += masked_error(w, pattern, hessian) / scale
-    assert ours <= 1.01 * theirs
     assert ours < 0.9 * plain
 
 
@@ -84,7 +84,7 @@ def test_as_good_as_the_reference_on_trained_layers(pattern, trained):
         theirs = reference(w, hessian, pattern)[0]
         errors = [[np.sum((x @ (each - w).T) ** 2) for x in inputs] for each in (found, theirs)]
         ratios.append(np.divide(*errors))
-    assert (np.mean(ratios, axis=0) <= 1.01).all(), ratios
+    assert (np.array(ratios) <= 1.01).all(), ratios
 
 
 @pytest.mark.parametrize("pattern", ["2:4-T", "4:8-T at_most", "3:8-T"])
@@ -128,12 +128,21 @@ def test_iterations_tell_how_they_converge():
     assert [each.number for each in seen] == list(range(1, len(seen) + 1))
     compared = [each.changed for each in seen[2::3]]
     assert all(each.changed is None for each in seen if each.number % 3)
-    assert compared[-1] <= 0.001 < min(compared[:-1])
+    assert compared[-1] == 0 < min(compared[:-1])
     np.testing.assert_array_equal(seen[-1].mask, mask)
     rho = [each.rho for each in seen]
     assert rho == sorted(rho)
     assert seen[-1].residual < 0.1 * seen[0].residual
     assert seen[-1].rho > seen[0].rho == 0.1
+
+
+def test_large_layers_need_not_wait_for_the_last_entries():
+    rng = np.random.default_rng(7)
+    w, x = rng.standard_normal((800, 128)), rng.standard_normal((300, 128)) @ rng.uniform(-1, 1, (128, 128))
+    seen = []
+    reconstruction.admm(w, x.T @ x, "2:4", dtype="float32", progress=lambda it: seen.append(it.changed))
+    compared = seen[2::3]
+    assert 0 < compared[-1] <= 0.001 < min(compared[:-1])
 
 
 def test_the_first_iterations_of_a_long_run_are_a_short_run():

@@ -62,6 +62,29 @@ def test_no_mask_keeps_more(family: str, constraint: str) -> None:
     assert result.objective <= proof.bound <= result.bound + 1e-11 * float(np.abs(kept).sum())
 
 
+@pytest.mark.parametrize("forbidden", [-3e4, -1e9, -1e20, -3e37])
+def test_forbidden_entries_hide_no_better_columns(forbidden: float) -> None:
+    rng = np.random.default_rng(5)
+    scores = rng.standard_normal((160, 16))
+    scores[rng.random(scores.shape) < 0.4] = forbidden
+    pattern = ms.Pattern(2, 8, vector=8)
+    result = ms.solve(scores, pattern, tiles=True)
+    for (i, j), objective in np.ndenumerate(result.tiles.objective):
+        rows = scores[8 * i : 8 * i + 8, 8 * j : 8 * j + 8].tolist()
+        best = max(
+            math.fsum(value for row in rows for value in sorted(row[k] for k in columns)[-2:])
+            for columns in itertools.combinations(range(8), 4)
+        )
+        kept = [
+            abs(float(value))
+            for value in scores[8 * i : 8 * i + 8, 8 * j : 8 * j + 8][
+                result.mask[8 * i : 8 * i + 8, 8 * j : 8 * j + 8]
+            ]
+        ]
+        assert best - objective <= 1e-12 * math.fsum(kept)
+    assert result.status is ms.Status.OPTIMAL
+
+
 @pytest.mark.parametrize("width", [1, 2, 3, 4, 5, 9, 13, 16])
 def test_widths_against_enumeration(width: int) -> None:
     rng = np.random.default_rng(width)

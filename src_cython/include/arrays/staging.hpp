@@ -196,6 +196,11 @@ private:
         return true;
     }
 
+    // Its loops, one for each type, would crowd the registers of the kernel around it.
+    __attribute__((noinline)) void convert(const char* from, std::ptrdiff_t count, T* to) const {
+        convert_run(job_.dtype, from, count, to);
+    }
+
     // Fills `values_`; false if a score is unfit.
     bool stage(const char* from, int count, double& largest) {
         const int bytes = entry_bytes(job_.dtype);
@@ -204,14 +209,14 @@ private:
         const bool rows = scores_.length[2] == 1 || scores_.stride[2] == bytes;
         if (rows && (count == 1 || scores_.stride[1] == scores_.length[2] * bytes)) {
             if (scores_.length[0] == 1 || scores_.stride[0] == run * bytes)
-                convert_run(job_.dtype, from, all, values_);
+                convert(from, all, values_);
             else
                 for (int i = 0; i < scores_.length[0]; ++i)
-                    convert_run(job_.dtype, from + i * scores_.stride[0], run, values_ + i * run);
+                    convert(from + i * scores_.stride[0], run, values_ + i * run);
         } else {
             scores_.length[1] = count;
             gather_entries(scores_, bytes, from, raw_);
-            convert_run(job_.dtype, raw_, all, values_);
+            convert(raw_, all, values_);
         }
         if (is_floating(job_.dtype)) {
             using Bits = std::conditional_t<sizeof(T) == 4, std::uint32_t, std::uint64_t>;

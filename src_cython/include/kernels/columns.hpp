@@ -205,8 +205,7 @@ private:
             ++evaluated;
         }
         upper = best;
-        // Scores of very different magnitudes make `slack` meaningless: each set has its own rounding then.
-        if (2 * slack > proven * std::fabs(best) && count <= always_proven) return try_all(evaluated);
+        if (slack_is_coarse()) return try_all(evaluated);
         fill_queue();
         long left = most;
         for (const Candidate& next : queue) {
@@ -222,7 +221,12 @@ private:
                 ++evaluated, --left;
             }
         }
+        // The first set may have kept a huge negative score, beside which the slack looked small.
+        if (slack_is_coarse()) try_all(evaluated);
     }
+
+    // Scores of very different magnitudes make `slack` meaningless: each set has its own rounding then.
+    bool slack_is_coarse() const { return 2 * slack > proven * std::fabs(best) && count <= always_proven; }
 
     // Sets of four by their three first columns, in the order of the best bound among them.
     void fill_queue() {
