@@ -11,7 +11,9 @@ import math
 import operator
 from collections.abc import Iterable
 from numbers import Real
-from typing import Any, cast
+from typing import Any, TypeVar, cast
+
+Chosen = TypeVar("Chosen", bound=str)
 
 
 def integer(name: str, value: object, *, least: int | None = None, most: int | None = None) -> int:
@@ -53,10 +55,10 @@ def number(
     return value
 
 
-def choice(name: str, value: object, choices: tuple[str, ...]) -> str:
+def choice(name: str, value: object, choices: tuple[Chosen, ...]) -> Chosen:
     """``value`` if it is one of the strings."""
     if isinstance(value, str) and value in choices:
-        return value
+        return choices[choices.index(value)]
     expected = f"{name} must be one of {', '.join(map(repr, choices))}"
     if not isinstance(value, str):
         raise TypeError(f"{expected}; got {value!r}")
@@ -64,9 +66,10 @@ def choice(name: str, value: object, choices: tuple[str, ...]) -> str:
 
 
 def did_you_mean(value: str, known: Iterable[str]) -> str:
-    """Words that end an error message with the nearest of the known names; empty if none is near."""
-    near = difflib.get_close_matches(value, list(known), 1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    """Words that end an error message with the nearest known name, in any case; empty if none is near."""
+    names = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(value.lower(), list(names), 1)
+    return f"; did you mean {names[near[0]]!r}?" if near else ""
 
 
 def _within(name: str, value: float, least: float | None, most: float | None) -> None:

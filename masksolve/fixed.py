@@ -6,11 +6,13 @@ import math
 
 import numpy as np
 
-from ._ext.greedy import fill_circulant
+from ._ext.exact import fill_tiles
 from .backends.base import Report
+from .backends.exact import Exact
 from .certificate import prove
 from .layout import Block
 from .layout.host import HostBlock
+from .problem import UnfitScoresError
 from .rounding import upper_sum
 from .types import Prices
 
@@ -30,8 +32,10 @@ def _fill(block: Block, first: int, last: int) -> Report:
     if isinstance(block, HostBlock) and block.tiling.pattern.vector is not None:
         return _leftmost(block, first, last)
     if isinstance(block, HostBlock):
-        objective, bound = fill_circulant(block, first, last)  # its prices are 0 as the layout made them
-        return Report(objective, bound, {"unreached": last - first}, open=last - first)
+        sums = fill_tiles(block, first, last, Exact().instruction_set)  # prices are 0 as the layout made them
+        if sums is None:
+            raise UnfitScoresError("a score is not finite or too large to be summed")
+        return Report(*sums, {"unreached": last - first}, open=last - first)
     chunk = block.on_host(first, last)
     height, width = block.tile_shape
     (_, row_most), (_, column_most) = block.row_bounds, block.column_bounds

@@ -56,7 +56,8 @@ def read(text: str) -> dict[str, Any] | None:
 
 def guess(text: str) -> str:
     """Guess which pattern a text was meant to be; what follows no grammar if nothing is near."""
-    text = text.strip().lower().replace("\N{MULTIPLICATION SIGN}", "x")
+    text = text.strip().lower().replace("\N{MULTIPLICATION SIGN}", "x").replace("\N{FULLWIDTH COLON}", ":")
+    text = re.sub(r"^([a-z_ -]*[a-z])\s+(\d.*)", r"\2 \1", text)  # "transposable 2:4": words come last
     match = _NEARLY.fullmatch(text) if text.isascii() else None
     if match is None:
         return ""
@@ -64,10 +65,13 @@ def guess(text: str) -> str:
     if match["vector"] is not None:
         meant = f"{int(match['vector'])}:{meant}"
     rest = re.sub(r"\b(\w+)-t\b", r"t \1", match["rest"])  # "pair-t", where -T belongs to the numbers
-    words = re.split(r"[\s,]+", rest.replace("at most", "at_most"))
+    rest = re.sub(r"\baxis\s*=?\s*(?=-?\d)", "axis=", rest.replace("at most", "at_most"))
+    words = [
+        word for word in re.split(r"[\s,]+", rest) if word != "exact"
+    ]  # which it is unless "at_most" is said
     if match["column_n"] is not None:
         meant += f" x {_ordered(match['column_n'], match['column_m'])}"
-    elif words[0] in ("t", "transpose", "transposed", "transposable"):
+    elif words and words[0] in ("t", "transpose", "transposed", "transposable"):
         meant += "-T"
         del words[0]
     for word in filter(None, words):

@@ -1,5 +1,6 @@
 #include "drivers/dispatch.hpp"
 
+#include <limits>
 #include <utility>
 
 #include "arrays/floating_point.hpp"
@@ -10,6 +11,8 @@ namespace masksolve {
 namespace baseline {
 void solve_in_single(const Job&, Outcome&);
 void solve_in_double(const Job&, Outcome&);
+void fill_in_single(const Job&, Outcome&);
+void fill_in_double(const Job&, Outcome&);
 }  // namespace baseline
 static bool always() { return true; }
 
@@ -17,10 +20,14 @@ static bool always() { return true; }
 namespace avx2 {
 void solve_in_single(const Job&, Outcome&);
 void solve_in_double(const Job&, Outcome&);
+void fill_in_single(const Job&, Outcome&);
+void fill_in_double(const Job&, Outcome&);
 }  // namespace avx2
 namespace avx512 {
 void solve_in_single(const Job&, Outcome&);
 void solve_in_double(const Job&, Outcome&);
+void fill_in_single(const Job&, Outcome&);
+void fill_in_double(const Job&, Outcome&);
 }  // namespace avx512
 static bool has_avx2() {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c") &&
@@ -36,10 +43,13 @@ static bool has_avx512() {
 // Best first.
 const Engine engines[] = {
 #if MASKSOLVE_WIDE
-    {"avx512", has_avx512, avx512::solve_in_single, avx512::solve_in_double},
-    {"avx2", has_avx2, avx2::solve_in_single, avx2::solve_in_double},
+    {"avx512", has_avx512, avx512::solve_in_single, avx512::solve_in_double, avx512::fill_in_single,
+     avx512::fill_in_double},
+    {"avx2", has_avx2, avx2::solve_in_single, avx2::solve_in_double, avx2::fill_in_single,
+     avx2::fill_in_double},
 #endif
-    {"baseline", always, baseline::solve_in_single, baseline::solve_in_double},
+    {"baseline", always, baseline::solve_in_single, baseline::solve_in_double, baseline::fill_in_single,
+     baseline::fill_in_double},
 };
 const int engine_count = sizeof engines / sizeof *engines;
 
@@ -91,6 +101,14 @@ void solve_tiles(int engine, const Job& job, Outcome& outcome) {
     } else {
         engines[engine].solve_in_single(job, outcome);
     }
+}
+
+void fill_tiles(int engine, Job job, Outcome& outcome) {
+    const DefaultArithmetic while_filling;
+    if (job.in_double()) return engines[engine].fill_in_double(job, outcome);
+    // Its prices are 0 and its sums are taken in float64, so that no finite score is too large for float32.
+    job.largest = std::numeric_limits<float>::max();
+    engines[engine].fill_in_single(job, outcome);
 }
 
 }  // namespace masksolve

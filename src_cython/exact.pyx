@@ -17,6 +17,7 @@ cdef extern from "drivers/dispatch.hpp" namespace "masksolve" nogil:
     const int engine_count
 
     void run_tiles "masksolve::solve_tiles"(int, const Job&, Outcome&)
+    void c_fill_tiles "masksolve::fill_tiles"(int, const Job&, Outcome&)
 
 
 Solved = namedtuple(
@@ -64,3 +65,20 @@ def solve_tiles(block, Py_ssize_t first, Py_ssize_t last, str instruction_set):
         outcome.objective, outcome.bound, outcome.largest, outcome.open, outcome.worst_tile, outcome.worst_gap,
         outcome.refined, outcome.exactly, outcome.augmentations, outcome.steps,
     )
+
+
+def fill_tiles(block, Py_ssize_t first, Py_ssize_t last, str instruction_set):
+    """Give tiles ``first`` to ``last`` - 1 of a block a ready-made mask.
+
+    Returns
+    -------
+    tuple or None
+        ``(objective, bound)`` at prices of 0, summed over the tiles; or None if a score is not finite or too large to be summed.
+    """
+    cdef Job job
+    cdef Outcome outcome
+    cdef int engine = _NUMBERS[instruction_set]
+    fill_job(job, block, first, last)
+    with nogil:
+        c_fill_tiles(engine, job, outcome)
+    return None if outcome.status == Status.unfit else (outcome.objective, outcome.bound)

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Keep-greedy, Algorithm 1 and a fixed mask: a thin door between NumPy arrays and the C++ core."""
+"""Keep-greedy and Algorithm 1: a thin door between NumPy arrays and the C++ core."""
 
 from job cimport Job, Outcome, Status, fill_job
 
@@ -10,9 +10,6 @@ cdef extern from "heuristics/run.hpp" namespace "masksolve" nogil:
     void run_greedy(const Job&, Outcome&)
     void run_cover(const Job&, Outcome&)
 
-cdef extern from "heuristics/circulant.hpp" namespace "masksolve" nogil:
-    void run_circulant(const Job&, Outcome&)
-
 
 def solve_greedy(block, Py_ssize_t first, Py_ssize_t last):
     """Keep-greedy on tiles ``first`` to ``last`` - 1 of a block; ``(objective, unfilled)``."""
@@ -22,18 +19,6 @@ def solve_greedy(block, Py_ssize_t first, Py_ssize_t last):
 def solve_cover(block, Py_ssize_t first, Py_ssize_t last):
     """Algorithm 1 on tiles ``first`` to ``last`` - 1 of a block; ``(objective, unfilled)``."""
     return _solve(block, first, last, True)
-
-
-def fill_circulant(block, Py_ssize_t first, Py_ssize_t last):
-    """A circulant mask for tiles ``first`` to ``last`` - 1 of a block; ``(objective, bound)`` at prices of 0."""
-    cdef Job job
-    cdef Outcome outcome
-    fill_job(job, block, first, last)
-    with nogil:
-        run_circulant(job, outcome)
-    if outcome.status == Status.out_of_memory:
-        raise MemoryError("no memory for the workspace of a tile")
-    return outcome.objective, outcome.bound
 
 
 cdef _solve(block, Py_ssize_t first, Py_ssize_t last, bint by_cover):

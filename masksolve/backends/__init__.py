@@ -7,7 +7,7 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint, distributions
 from typing import Any, NamedTuple
@@ -35,6 +35,17 @@ _BUILT_IN = {
 
 _COMPILED = ("exact", "greedy", "cover", "columns")
 """Backends whose compiled code works on blocks in place."""
+
+_OF_PATTERNS = {
+    "transposable": "4:8-T",
+    "constraint": "4:8-T at_most",
+    "remainder": "4:8-T pad",
+    "axis": "2:4 axis=0",
+    "columns": "2:4 x 4:8",
+    "pair": "4:8 pair",
+    "vector": "64:2:8",
+}
+"""Arguments of `Pattern` that people pass as options, and a text of a pattern that says the same."""
 
 _ARGUMENTS = (
     "backend",
@@ -154,6 +165,16 @@ def choose(
     return kind, reason
 
 
+def _where_it_belongs(option: str, known: Iterable[str]) -> str:
+    """Words that end the message about an unknown option: whose it is, or which one was meant."""
+    if option in _OF_PATTERNS:
+        return f"; {option} belongs to the pattern, as in {_OF_PATTERNS[option]!r}"
+    owners = [name for name in _BUILT_IN if option in defaults(load(name))]
+    if owners:
+        return f"; it is an option of {', '.join(map(repr, owners))}"
+    return did_you_mean(option, [*known, *_ARGUMENTS])
+
+
 def configure(kind: type[Backend], options: Mapping[str, Any], pattern: Pattern, *, forced: bool) -> Backend:
     """Make a backend with its options, for a pattern with forced choices or none.
 
@@ -170,9 +191,9 @@ def configure(kind: type[Backend], options: Mapping[str, Any], pattern: Pattern,
         known = defaults(kind)
         unknown = sorted(set(options) - set(known))
         if unknown:
-            hint = did_you_mean(unknown[0], [*known, *_ARGUMENTS])
             raise TypeError(
-                f"backend '{kind.name}' has no option {unknown[0]!r}; its options are {sorted(known)}{hint}"
+                f"backend '{kind.name}' has no option {unknown[0]!r}; its options are {sorted(known)}"
+                f"{_where_it_belongs(unknown[0], known)}"
             )
     backend = kind(**options)
     refusal = backend.refuses(pattern, forced=forced)

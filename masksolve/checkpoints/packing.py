@@ -5,6 +5,7 @@ The file is a safetensors file. For a tensor NAME of the checkpoint it holds
 - ``NAME:rows.values``: the kept numbers, group after group, in the tensor's own format, bit for bit;
 - ``NAME:rows.metadata``: bytes, their positions as `masksolve.packing.metadata` lays them out;
 - ``NAME:columns.values`` and ``NAME:columns.metadata``: the same of the transpose, for transposable patterns;
+- ``NAME:used``: bytes, the four columns that each tile uses, ascending, for V:N:M;
 - ``NAME:tails.K``: what a pattern with ``dense`` keeps whole.
 
 Its metadata hold, as JSON under ``masksolve.packed``, how to read each tensor.
@@ -61,6 +62,8 @@ def write_packed(plan: Plan, target: Path, encoding: Encoding, align: int) -> di
         for side, part in sides.items():
             stored[f"{name}:{side}.values"] = (step.entry.dtype, part.values)
             described[name][side] = _put_metadata(stored, f"{name}:{side}.metadata", part, encoding, align)
+        if made.used is not None:  # without them nobody could tell where a row's positions lie
+            stored[f"{name}:used"] = ("U8", made.used)
         for number, tail in enumerate(made.tails):
             stored[f"{name}:tails.{number}"] = (step.entry.dtype, tail)
     _write(target, stored, {"format": 1, "encoding": encoding, "align": align, "tensors": described})

@@ -9,7 +9,7 @@ from ..checks import choice, integer, number
 from ..pattern import Pattern
 from .exchanges import check_exchanges, exchange
 from .layer_problem import LayerProblem, outputs_first
-from .least_squares import METHODS, fit
+from .least_squares import METHODS, Solver, fit
 from .projection import best_mask, layer_pattern
 from .space import Space
 
@@ -65,7 +65,7 @@ def admm(
     rho: float = 0.1,
     exchanges: int = 0,
     keep: Any | None = None,
-    method: str = "auto",
+    method: Solver = "auto",
     backend: str = "auto",
     dtype: str | None = None,
     progress: Callable[[Iteration], object] | None = None,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from ..checks import choice
 from .blas import in_threads
 from .layer_problem import LayerProblem
 from .space import Space
 
-METHODS = ("auto", "cholesky", "pcg")
+Solver = Literal["auto", "cholesky", "pcg"]
+METHODS: tuple[Solver, ...] = get_args(Solver)
 
 _CHUNK_ENTRIES = 1 << 23
 """Entries of the normal equations of a chunk of rows: 32 or 64 MiB, unless one row takes more."""
@@ -69,7 +70,7 @@ def least_squares(
     hessian: Any,
     *,
     damping: float = 0.01,
-    method: str = "auto",
+    method: Solver = "auto",
     dtype: str | None = None,
 ) -> Any:
     """Find the kept weights that come closest to the outputs of all weights: AdaPrune's optimum.

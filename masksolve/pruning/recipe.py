@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 from ..checks import boolean, choice, integer, number
 from ..pattern import Pattern
 from .exchanges import check_exchanges
 from .least_squares import METHODS as SOLVERS
+from .least_squares import Solver
 from .projection import layer_pattern
 from .space import PRECISIONS
 from .statistics import Statistics
@@ -17,7 +18,8 @@ from .statistics import Statistics
 Saliency = Callable[[Any, Statistics], Any]
 """Scores for weights (outputs, features) whose features have the statistics."""
 
-METHODS = ("admm", "least_squares", "adam", "none")
+Method = Literal["admm", "least_squares", "adam", "none"]
+METHODS: tuple[Method, ...] = get_args(Method)
 SALIENCIES = ("magnitude", "wanda", "obs", "sparsegpt")
 
 
@@ -72,13 +74,13 @@ class Recipe:
         self,
         pattern: Pattern | str,
         *,
-        method: str | None = None,
+        method: Method | None = None,
         saliency: str | Saliency | None = None,
         steps: int = 1000,
         iterations: int = 100,
         exchanges: int = 0,
         damping: float = 0.01,
-        solver: str = "auto",
+        solver: Solver = "auto",
         backend: str = "auto",
         dtype: str | None = None,
         keep_old: bool = False,

@@ -11,6 +11,7 @@
 namespace masksolve {
 namespace avx2 {
 void solve_in_double(const Job& job, Outcome& outcome) { solve_as<double>(job, outcome); }
+void fill_in_double(const Job& job, Outcome& outcome) { fill_as<double>(job, outcome); }
 }  // namespace avx2
 }  // namespace masksolve
 #pragma GCC pop_options

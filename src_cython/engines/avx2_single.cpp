@@ -11,6 +11,7 @@
 namespace masksolve {
 namespace avx2 {
 void solve_in_single(const Job& job, Outcome& outcome) { solve_as<float>(job, outcome); }
+void fill_in_single(const Job& job, Outcome& outcome) { fill_as<float>(job, outcome); }
 }  // namespace avx2
 }  // namespace masksolve
 #pragma GCC pop_options

@@ -12,6 +12,7 @@
 namespace masksolve {
 namespace avx512 {
 void solve_in_double(const Job& job, Outcome& outcome) { solve_as<double>(job, outcome); }
+void fill_in_double(const Job& job, Outcome& outcome) { fill_as<double>(job, outcome); }
 }  // namespace avx512
 }  // namespace masksolve
 #pragma GCC pop_options

@@ -12,6 +12,7 @@
 namespace masksolve {
 namespace avx512 {
 void solve_in_single(const Job& job, Outcome& outcome) { solve_as<float>(job, outcome); }
+void fill_in_single(const Job& job, Outcome& outcome) { fill_as<float>(job, outcome); }
 }  // namespace avx512
 }  // namespace masksolve
 #pragma GCC pop_options

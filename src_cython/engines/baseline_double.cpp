@@ -6,5 +6,6 @@
 namespace masksolve {
 namespace baseline {
 void solve_in_double(const Job& job, Outcome& outcome) { solve_as<double>(job, outcome); }
+void fill_in_double(const Job& job, Outcome& outcome) { fill_as<double>(job, outcome); }
 }  // namespace baseline
 }  // namespace masksolve

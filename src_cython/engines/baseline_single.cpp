@@ -6,5 +6,6 @@
 namespace masksolve {
 namespace baseline {
 void solve_in_single(const Job& job, Outcome& outcome) { solve_as<float>(job, outcome); }
+void fill_in_single(const Job& job, Outcome& outcome) { fill_as<float>(job, outcome); }
 }  // namespace baseline
 }  // namespace masksolve

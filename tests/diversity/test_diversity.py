@@ -1,7 +1,6 @@
 """The interface of the mask counts; the counts themselves are proved in proofs/test_diversity_counts.py."""
 
 import dataclasses
-import doctest
 import itertools
 import math
 import tracemalloc
@@ -10,7 +9,6 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from places import ROOT
 
 import masksolve as ms
 from masksolve.diversity import count, log2
@@ -242,10 +240,3 @@ def test_the_estimate_is_for_transposable_patterns():
         log2("2:4", (4, 4), method="estimate")
     with pytest.raises(ValueError, match="kind='unstructured'"):
         log2("2:4-T", (4, 4), method="estimate", kind="unstructured")
-
-
-def test_examples_of_the_page():
-    page = ROOT / "docs" / "diversity.md"
-    outcome = doctest.testfile(str(page), module_relative=False)
-    assert outcome.attempted
-    assert not outcome.failed

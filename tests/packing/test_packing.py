@@ -1,6 +1,5 @@
 """pack and unpack: exact round trips in both orientations, refusals, and the hardware layout."""
 
-import doctest
 import math
 
 import hypothesis.strategies as st
@@ -8,7 +7,6 @@ import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
-from places import ROOT
 
 import masksolve as ms
 from masksolve.hardware import cutlass_metadata
@@ -338,10 +336,3 @@ def test_hardware_layout_refuses_what_does_not_fit(pattern, dtype, shape, messag
     side = ms.pack(np.ones(shape, dtype), mask, pattern).rows
     with pytest.raises(ValueError, match=message):
         cutlass_metadata(side)
-
-
-def test_examples_of_the_page():
-    page = ROOT / "docs" / "packing.md"
-    outcome = doctest.testfile(str(page), module_relative=False)
-    assert outcome.attempted
-    assert not outcome.failed

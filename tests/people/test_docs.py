@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import re
 import subprocess
@@ -129,3 +130,27 @@ def test_cards_of_the_landing_page_lead_to_tutorials_and_tested_pages() -> None:
     tested = tutorials | {"sparse_training.md", "frameworks.md"}
     assert all(links & tested for links in linked)
     assert tested <= set().union(*linked)
+
+
+EXAMPLES = [page for page in PAGES if ">>> " in page.read_text() and page.name != "frameworks.md"]
+
+
+@pytest.mark.parametrize("page", EXAMPLES, ids=lambda page: page.name)
+def test_examples_run_as_they_stand(page: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Those of frameworks.md, where each section needs another library, are run by a test of their own."""
+    if ">>> import torch" in page.read_text():
+        pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    outcome = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
+    assert outcome.attempted
+    assert not outcome.failed
+
+
+def test_code_without_answers_parses_and_names_what_exists() -> None:
+    """Blocks that need a model or a cluster of the reader's cannot run here."""
+    for page in [ROOT / "README.md", *PAGES]:
+        for block in re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.M | re.S):
+            if ">>> " not in block:
+                compile(block, str(page), "exec")
+                for name in re.findall(r"\bms\.(\w+)", block):
+                    assert hasattr(ms, name), f"{page.name}: ms.{name}"

@@ -40,6 +40,11 @@ TILE = np.ones((8, 8))
         ("2:4x6:8", "2:4 x 6:8 at_most"),
         ("2:4 x 6:8 atmost", "2:4 x 6:8 at_most"),
         ("64:2:8 atmost", "64:2:8 at_most"),
+        ("transposable 2:4", "2:4-T"),
+        ("at_most 2:4", "2:4 at_most"),
+        ("4:8-T exact", "4:8-T"),
+        ("2:4 axis 0", "2:4 axis=0"),
+        ("2\N{FULLWIDTH COLON}4", "2:4"),
     ],
 )
 @pytest.mark.parametrize("read", [ms.Pattern, ms.Pattern.parse, lambda text: ms.solve(TILE, text)])
@@ -85,6 +90,14 @@ def test_names_of_backends_options_and_choices() -> None:
         ms.solve(TILE, "4:8", scores_="magnitude")
     with pytest.raises(TypeError, match=r"no option 'itertions'.*did you mean 'iterations'\?"):
         ms.solve(TILE, "4:8-T", backend="entropic", itertions=3)
+    with pytest.raises(ValueError, match=r"got 'HiGHS'; did you mean 'highs'\?"):
+        ms.solve(TILE, "4:8", backend="HiGHS")
+    with pytest.raises(TypeError, match=r"no option 'tau'.*; it is an option of 'entropic'$"):
+        ms.solve(TILE, "4:8", tau=40.0)
+    with pytest.raises(
+        TypeError, match=r"no option 'axis'.*; axis belongs to the pattern, as in '2:4 axis=0'$"
+    ):
+        ms.solve(TILE, "4:8", axis=0)
     with pytest.raises(ValueError, match=r"score must be one of .*; did you mean 'magnitude'\?"):
         ms.solve(TILE, "4:8", score="magntude")
     with pytest.raises(ValueError, match=r"constraint must be one of .*; did you mean 'at_most'\?"):

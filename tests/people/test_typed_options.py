@@ -41,6 +41,33 @@ ms.Pattern("4:8", transposable=True)  # wrong
 ms.Pattern(4, 8, constraint="atmost")  # wrong
 nothing: str = ms.solve(weights, "4:8").objective  # wrong
 other: BackendName = "covr"  # wrong
+packed = ms.pack(weights, result.mask, "4:8-T")
+bits: int = ms.hardware.metadata(packed.rows, "rank", align=64).field_bits
+found = ms.allocate({"a": weights}, "4:8-T", sparsity=0.5, choices=(2, 4))
+ms.unpack(packed, side="cols")  # wrong
+ms.hardware.metadata(packed.rows, "bitmpa")  # wrong
+ms.solve(weights, (2, 4, True))  # wrong
+ms.solve(weights, "4:8", progress=True)  # wrong
+ms.solve(weights, "4:8", time_limit="2 s")  # wrong
+ms.Pattern(2, 4, remainder="padding")  # wrong
+ms.verify(weights, "2:4").okay  # wrong
+ms.reconstruction.least_squares(weights, weights > 0, weights, method="svd")  # wrong
+"""
+
+USE_IN_TORCH = """
+import torch
+from masksolve.adapters import torch as mt
+
+model = torch.nn.Sequential(torch.nn.Linear(16, 16), torch.nn.Linear(16, 16))
+sparsifier = mt.sparsify(model, {"0": "2:4", "*": "4:8-T"}, refresh_every=40)
+sparsifier.step()
+plain: torch.nn.Module = sparsifier.finalize()
+mt.adaprune(model, torch.ones(4, 16), "4:8-T", method="admm", solver="pcg")
+mt.sparsify(model, "4:8-T", refresh=40)  # wrong
+mt.sparsify(model, 4)  # wrong
+mt.adaprune(model, torch.ones(4, 16), "4:8-T", method="adm")  # wrong
+mt.convert(model, "2:4", "4:8-T", solver="svd")  # wrong
+mt.permute(model, torch.ones(1, 16), 24)  # wrong
 """
 
 
@@ -66,15 +93,18 @@ def lines_with_errors(command: list[str | Path], program: Path) -> set[int]:
     return {int(line) for line in re.findall(rf"{program.name}:(\d+):(?:\d+)?[ :-]+error", ran.stdout)}
 
 
+@pytest.mark.parametrize("text", [USE, USE_IN_TORCH], ids=["core", "torch"])
 @pytest.mark.parametrize("checker", ["mypy", "pyright"])
-def test_checkers_tell_right_from_wrong(checker: str, tmp_path: Path) -> None:
+def test_checkers_tell_right_from_wrong(checker: str, text: str, tmp_path: Path) -> None:
+    if "torch" in text:
+        pytest.importorskip("torch")
     program = tmp_path / "use.py"
-    program.write_text(USE)
+    program.write_text(text)
     if checker == "mypy":
         pytest.importorskip("mypy")
         command = [sys.executable, "-m", "mypy"]  # strict, and with the cache of a check of the package
     else:
         pytest.importorskip("pyright")
         command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable]
-    wrong = {number for number, line in enumerate(USE.splitlines(), 1) if line.endswith("# wrong")}
+    wrong = {number for number, line in enumerate(text.splitlines(), 1) if line.endswith("# wrong")}
     assert lines_with_errors(command, program) == wrong

@@ -19,6 +19,9 @@ struct Engine {
     // Whole tiles and groups, computed in float32 or float64.
     void (*solve_in_single)(const Job&, Outcome&);
     void (*solve_in_double)(const Job&, Outcome&);
+    // Any tiles, given a ready-made mask.
+    void (*fill_in_single)(const Job&, Outcome&);
+    void (*fill_in_double)(const Job&, Outcome&);
 };
 
 extern const Engine engines[];
@@ -26,5 +29,9 @@ extern const int engine_count;
 
 // Solves the tiles of a job, by the engine of this number or, if no kernel takes them, by min-cost flow.
 void solve_tiles(int engine, const Job& job, Outcome& outcome);
+
+// Gives the tiles of a job a ready-made mask, with the bound that prices of 0 prove; see
+// heuristics/circulant.hpp.
+void fill_tiles(int engine, Job job, Outcome& outcome);
 
 }  // namespace masksolve

@@ -5,6 +5,7 @@
 #include "drivers/groups.hpp"
 #include "drivers/large_tiles.hpp"
 #include "drivers/small_tiles.hpp"
+#include "heuristics/circulant.hpp"
 
 namespace masksolve {
 namespace MASKSOLVE_ISA {
@@ -36,6 +37,11 @@ void solve_as(const Job& job, Outcome& outcome) {
     else if (m <= 16) run_kernel<T, LargeTileRun, 16, 16>(job, outcome, false);
     else if (m <= 32) run_kernel<T, LargeTileRun, 32, 32>(job, outcome, false);
     else run_kernel<T, LargeTileRun, 64, 64>(job, outcome, false);
+}
+
+template <typename T>
+void fill_as(const Job& job, Outcome& outcome) {
+    run_kernel<T, CirculantRun>(job, outcome, true);
 }
 
 }  // namespace MASKSOLVE_ISA

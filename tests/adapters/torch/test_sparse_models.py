@@ -1,12 +1,10 @@
 """Sparsified models go on working as torch models: copies, checkpoints, precision, compilation, the end."""
 
 import copy
-import doctest
 import io
 import pickle
 
 import pytest
-from places import ROOT
 
 import masksolve as ms
 
@@ -285,11 +283,3 @@ def test_two_sparsifiers_share_a_model():
     assert ms.verify(model[2].weight != 0, "2:4").ok
     second.finalize()
     assert all(ms.verify(model[place].weight != 0, "4:8-T").ok for place in (0, 4))
-
-
-def test_the_documentation_runs(monkeypatch, tmp_path):
-    page = ROOT / "docs" / "sparse_training.md"
-    monkeypatch.chdir(tmp_path)
-    outcome = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
-    assert outcome.attempted > 30
-    assert outcome.failed == 0

@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 
 from masksolve.checks import boolean
-from masksolve.pruning.recipe import Recipe, Saliency
+from masksolve.pruning.least_squares import Solver
+from masksolve.pruning.recipe import Method, Recipe, Saliency
 
 from ...plane import Plane
 from ..blocks import find_chains
@@ -28,7 +29,7 @@ def adaprune(
     calibration: Any,
     pattern: Patterns,
     *,
-    method: str | None = None,
+    method: Method | None = None,
     saliency: str | Saliency | None = None,
     steps: int = 1000,
     iterations: int = 100,
@@ -42,7 +43,7 @@ def adaprune(
     permute: bool = False,
     bias_correction: bool = False,
     backend: str = "auto",
-    solver: str = "auto",
+    solver: Solver = "auto",
     dtype: str | None = None,
     batch_size: int = 100,
     forward: Forward | None = None,

@@ -11,7 +11,8 @@ import numpy as np
 from torch import nn
 
 import masksolve as ms
-from masksolve.pruning.recipe import Recipe, Saliency
+from masksolve.pruning.least_squares import Solver
+from masksolve.pruning.recipe import Method, Recipe, Saliency
 
 from ...plane import Plane
 from ..blocks import find_chains
@@ -29,7 +30,7 @@ def convert(
     to_pattern: ms.Pattern | str,
     *,
     calibration: Any = None,
-    method: str | None = None,
+    method: Method | None = None,
     saliency: str | Saliency | None = None,
     steps: int | None = None,
     iterations: int | None = None,
@@ -40,7 +41,7 @@ def convert(
     damping: float = 0.01,
     bias_correction: bool = False,
     backend: str = "auto",
-    solver: str = "auto",
+    solver: Solver = "auto",
     dtype: str | None = None,
     batch_size: int = 100,
     forward: Forward | None = None,

@@ -1,9 +1,7 @@
 """AdaPrune: what it reports against forward passes, what it finds against least squares by hand."""
 
 import copy
-import doctest
 import itertools
-from pathlib import Path
 
 import assertions
 import numpy as np
@@ -371,10 +369,3 @@ def test_the_report_can_be_read():
     assert f"{report.error_after:.4%}" in text
     assert len({line.index("kept") for line in text.splitlines() if "kept" in line}) == 1
     assert "tensor(" not in repr(report)
-
-
-def test_examples_of_the_page():
-    page = Path(__file__).parents[4] / "docs" / "pruning.md"
-    outcome = doctest.testfile(str(page), module_relative=False)
-    assert outcome.attempted
-    assert not outcome.failed
