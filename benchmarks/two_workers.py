@@ -82,10 +82,10 @@ def line(pattern, size, repeats):
     one, two = medians(
         [lambda: ms.solve(scores, pattern), lambda: ms.solve(scores, pattern, workers=2)], repeats
     )
-    alone, abreast = (processes(pattern, size, repeats, count) for count in (1, 2))
+    alone, together = (processes(pattern, size, repeats, count) for count in (1, 2))
     before, most, least, after = timeline(pattern, scores, repeats)
     return [
-        *(pattern, f"{one:.1f}", f"{two:.1f}", f"{one / two:.2f}", f"{2 * alone / abreast:.2f}"),
+        *(pattern, f"{one:.1f}", f"{two:.1f}", f"{one / two:.2f}", f"{2 * alone / together:.2f}"),
         *(f"{before:.2f}", f"{most:.1f} and {least:.1f}", f"{after:.2f}"),
     ]
 

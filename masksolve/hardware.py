@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from . import checks
 from .amounts import COLUMNS
 from .packing import Compressed
 from .packing.metadata import Metadata, metadata, positions
@@ -70,10 +71,7 @@ def multiplexer(inputs: int) -> Multiplexer:
     >>> multiplexer(5)
     Multiplexer(inputs=5, cells=4, depth=3, select_bits=3)
     """
-    if isinstance(inputs, bool) or not isinstance(inputs, int):
-        raise TypeError(f"inputs must be an integer, got {inputs!r}")
-    if inputs < 1:
-        raise ValueError(f"inputs must be at least 1, got {inputs}")
+    inputs = checks.integer("inputs", inputs, least=1)
     depth = (inputs - 1).bit_length()
     return Multiplexer(inputs, inputs - 1, depth, depth)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
+from ...frameworks import framework_of
 from ...types import Bounds
 
 Compiler = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -69,6 +70,8 @@ class Frame:
         Whether scores may be infinite: kept and dropped entries.
     compiler : callable or None
         What `run` makes functions quick with.
+    on_host : bool
+        Whether the arrays lie in the processor's memory.
     """
 
     xp: Any
@@ -80,6 +83,7 @@ class Frame:
     column_bounds: Bounds
     forced: bool
     compiler: Compiler | None = None
+    on_host: bool = True
 
     @classmethod
     def of(cls, xp: Any, tiles: Tiles, compiler: Compiler | None = None) -> Frame:
@@ -89,6 +93,7 @@ class Frame:
             least, most = getattr(tiles, name)
             if not 0 <= least <= most <= length:
                 raise ValueError(f"{name} must be 0 <= least <= most <= {length}, got ({least}, {most})")
+        framework = framework_of(tiles.scores)
         return cls(
             xp,
             tiles.scores.dtype,
@@ -99,6 +104,7 @@ class Frame:
             tiles.column_bounds,
             forced=tiles.keep is not None or tiles.drop is not None,
             compiler=compiler,
+            on_host=framework is None or framework.on_host(tiles.scores),
         )
 
     def run(self, function: Callable[..., Any], *arrays: Any, **options: Any) -> Any:
@@ -110,8 +116,7 @@ class Frame:
 
     def chunks(self, tiles: int) -> Iterator[tuple[int, int]]:
         """Spans of tiles to work on at a time."""
-        on_cpu = "cpu" in str(self.device).lower() and self.compiler is None
-        entries = _CPU_ENTRIES if on_cpu else _DEVICE_ENTRIES
+        entries = _CPU_ENTRIES if self.on_host and self.compiler is None else _DEVICE_ENTRIES
         step = max(_FEWEST_TILES, entries // max(self.height * self.width, 1))
         for first in range(0, max(tiles, 1), step):
             yield first, min(first + step, tiles)

@@ -1,4 +1,5 @@
-// The book of a job's certificates: sums over its tiles, the worst of them, and what each tile is worth.
+// What certificates of a job's tiles add up to: sums over the tiles, the worst tile, and every tile's own
+// sums.
 //
 // For a mask that meets the bounds and any prices u, v let r = s - u - v be an entry's reduced score. Then
 //     D(u, v) - kept = sum over kept entries of max(0, -r) + sum over dropped entries of max(0, r)

@@ -114,7 +114,7 @@ private:
         }
     };
 
-    // One entry fewer in each lane that gains by it; whether any does.
+    // Drops one entry in each lane whose tile gains by keeping fewer; returns whether any does.
     inline __attribute__((always_inline)) bool give_up_one() {
         const V never = V{} - std::numeric_limits<T>::infinity();
         V kept[M][M], added[M][M];

@@ -247,7 +247,8 @@ inline __attribute__((always_inline)) Pack<T, P> values_of(const Pack<Integer<T>
     return x;
 }
 
-// Bits of numbers: with sign bits, to turn or to drop signs; with lanes all ones or all zeros, to choose.
+// Bitwise operations on numbers. A second operand of sign bits changes or clears signs; one whose lanes are
+// all ones or all zeros selects lanes.
 #define MASKSOLVE_BITWISE(name, expression)                                                             \
     template <typename T, int P>                                                                        \
     inline __attribute__((always_inline)) Pack<T, P> name(Pack<T, P> a, const Pack<Integer<T>, P>& b) { \
@@ -273,7 +274,7 @@ inline __attribute__((always_inline)) Pack<T, P> select(const Pack<Integer<T>, P
     return x;
 }
 
-// Two mixtures of a and b take their places.
+// Shuffles the lanes of a followed by b into a, by the indices `first`, and into b, by `second`.
 template <typename T, int L>
 inline void mix(Vector<T, L>& a, Vector<T, L>& b, Vector<Integer<T>, L> first, Vector<Integer<T>, L> second) {
     const Vector<T, L> x = a, y = b;

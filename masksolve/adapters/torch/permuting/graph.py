@@ -1,4 +1,4 @@
-"""The book kept while a model's graph is followed: what every node's entries belong to."""
+"""What is known of a model's graph while it is walked through: which atoms each node's entries belong to."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Parameter:
 
 @dataclass(eq=False)
 class Graph:
-    """A model's graph on the way: what every node's entries belong to."""
+    """A model's graph as far as it has been walked through."""
 
     atoms: Atoms = field(default_factory=Atoms)
     parameters: dict[int, Parameter] = field(default_factory=dict)

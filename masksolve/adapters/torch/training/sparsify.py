@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +10,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 import masksolve as ms
-from masksolve.checks import choice
+from masksolve.checks import choice, integer, number
 
 from ...plane import Plane
 from ..kinds import matrices_of
@@ -210,16 +209,8 @@ def prune_trained_model(
 
 def _check(refresh_every: object, decay: object, density: object, saliency: object) -> None:
     if refresh_every is not None:
-        if isinstance(refresh_every, bool) or not isinstance(refresh_every, int):
-            raise TypeError(f"refresh_every must be an integer or None, got {refresh_every!r}")
-        if refresh_every < 1:
-            raise ValueError(
-                f"refresh_every must be at least 1 step, or None for static masks, got {refresh_every}"
-            )
-    if isinstance(decay, bool) or not isinstance(decay, (int, float)):
-        raise TypeError(f"decay must be a number, got {decay!r}")
-    if not 0 <= decay < math.inf:
-        raise ValueError(f"decay must be finite and not negative, got {decay}")
+        integer("refresh_every", refresh_every, least=1)
+    number("decay", decay, least=0.0)
     for name, value in (("density", density), ("saliency", saliency)):
         if value is not None and not callable(value):
             raise TypeError(f"{name} must be callable, got {value!r}")
