@@ -208,8 +208,7 @@ private:
         const std::ptrdiff_t all = run * scores_.length[0];
         const bool rows = scores_.length[2] == 1 || scores_.stride[2] == bytes;
         if (rows && (count == 1 || scores_.stride[1] == scores_.length[2] * bytes)) {
-            if (scores_.length[0] == 1 || scores_.stride[0] == run * bytes)
-                convert(from, all, values_);
+            if (scores_.length[0] == 1 || scores_.stride[0] == run * bytes) convert(from, all, values_);
             else
                 for (int i = 0; i < scores_.length[0]; ++i)
                     convert(from + i * scores_.stride[0], run, values_ + i * run);
