@@ -139,6 +139,25 @@ class Columns:
     track_retained.unit = "share"
 
 
+class Budgets:
+    """Kept entries shared out over six layers, and over dense and sparse tiles, beside plain solves."""
+
+    params = (["solve", "allocate", "dense tiles"], ["2:4", "4:8-T", "8:16-T"])
+    param_names = ("what", "pattern")
+
+    def setup(self, what: str, pattern: str) -> None:
+        self.layers = [instances.scores("gaussian", (1024, 1024)) for _ in range(6)]
+
+    def time_choose(self, what: str, pattern: str) -> None:
+        if what == "allocate":
+            ms.allocate(self.layers, pattern)
+        elif what == "dense tiles":
+            ms.dense_tiles(self.layers, pattern, share=0.25)
+        else:
+            for layer in self.layers:
+                ms.solve(layer, pattern)
+
+
 class LeastSquares:
     """Ways to fit the kept weights of a layer, and how far above the least their error is."""
 
