@@ -51,12 +51,18 @@ def check_place(path: Path, target: Path) -> None:
     ------
     CheckpointError
     """
+    _check_suffix(path)
     if not path.absolute().parent.is_dir():
         raise CheckpointError(f"certificate '{path}' must lie in a folder that exists")
     if Path(os.path.realpath(path)).is_relative_to(target):
         raise CheckpointError(
             f"certificate '{path}' must not lie in OUT '{target}', which appears in one step; put it beside"
         )
+
+
+def _check_suffix(path: Path) -> None:
+    if path.suffix.lower() != ".safetensors":
+        raise CheckpointError(f"certificate '{path}' must end in .safetensors, got suffix {path.suffix!r}")
 
 
 def write_certificate(path: Path, plan: Plan, report: Report, space: Workspace) -> None:
@@ -120,8 +126,7 @@ def read_certificate(path: Path) -> Certificate:
     CheckpointError
         If it is no certificate, or one of another release that cut tensors in other places.
     """
-    if path.suffix.lower() != ".safetensors":
-        raise CheckpointError(f"certificate '{path}' must end in .safetensors")
+    _check_suffix(path)
     file = open_weights(path)
     text = json.loads(file.head[8:]).get("__metadata__", {}).get(_KEY)
     try:

@@ -191,6 +191,7 @@ def test_places_where_a_certificate_cannot_go(tmp_path: Path) -> None:
     for place, message in (
         (tmp_path / "out" / "proof.safetensors", "exists"),
         (tmp_path / "nowhere" / "proof.safetensors", "exists"),
+        (tmp_path / "proof.json", r"must end in \.safetensors, got suffix '\.json'"),
     ):
         with pytest.raises(ms.CheckpointError, match=message):
             ms.checkpoints.prune(source, tmp_path / "out", "2:4", certificate=place)
