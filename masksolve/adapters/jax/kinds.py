@@ -70,7 +70,11 @@ def choose(
     >>> [(choice.path, choice.skipped) for choice in choose(params, "2:4 axis=-2")]
     [('attention/query/kernel', ''), ('embedding', 'is an embedding, which is looked up and not multiplied')]
     """
-    patterns = LayerPatterns.of(pattern)
+    if not isinstance(pattern, Mapping):
+        # An axis may be counted from the front here, as mask takes it.
+        patterns = LayerPatterns((("*", ms.Pattern.parse(pattern)),), True)
+    else:
+        patterns = LayerPatterns.of(pattern)
     choices = []
     for choice, _ in found(params, where, planes):
         reason = choice.skipped

@@ -34,6 +34,10 @@ def test_what_allocate_finds_is_taken_as_it_is() -> None:
         assert ms.verify(np.asarray(masks[path[0]]["kernel"]), pattern).ok
 
 
+def test_one_pattern_may_count_its_axis_from_the_front() -> None:
+    assert [choice.skipped for choice in mj.choose(params(), "2:4 axis=0")] == ["", "", ""]
+
+
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="pattern: 'nowhere' matches no leaf"):
         mj.mask_tree(params(), {"nowhere": "2:4"})
