@@ -109,3 +109,37 @@ def test_columns_are_pruned_and_verified_in_checkpoints(
             expected = ms.solve(np.abs(array), "16:2:8").mask
             assert np.array_equal(pruned[name] != 0, expected & (array != 0))
     assert "ok" in succeed("verify", tmp_path / "out.safetensors", "--pattern", "16:2:8")
+
+
+@pytest.mark.parametrize("pattern", ["4:8 pair", "4:8-T pair", "2:4 x 4:8", "2:4 x 6:8 at_most", "64:2:8"])
+def test_recipes_of_every_kind_of_pattern(tmp_path: Path, pattern: str) -> None:
+    save_file(layers(), tmp_path / "in.safetensors")
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text(f'[patterns]\n"layers.0.*" = "dense"\n"layers.*" = "{pattern}"\n')
+    succeed("prune", tmp_path / "in.safetensors", "--recipe", recipe, "-o", tmp_path / "out.safetensors")
+    pruned = load_file(tmp_path / "out.safetensors")
+    for name, array in layers().items():
+        if array.ndim != 2 or name.startswith("layers.0."):
+            assert np.array_equal(pruned[name], array)
+        elif ms.Pattern(pattern).misfit(array.shape) is None:
+            assert np.array_equal(pruned[name] != 0, ms.solve(np.abs(array), pattern).mask & (array != 0))
+        else:
+            assert np.array_equal(pruned[name], array)
+    assert "ok" in succeed("verify", tmp_path / "out.safetensors", "--recipe", recipe)
+
+
+@pytest.mark.parametrize("pattern", ["4:8 pair", "4:8-T pair", "2:4 x 4:8"])
+def test_allocating_every_kind_of_pattern(tmp_path: Path, pattern: str) -> None:
+    save_file(layers(), tmp_path / "in.safetensors")
+    recipe = tmp_path / "recipe.toml"
+    succeed("allocate", tmp_path / "in.safetensors", "-o", recipe, "--pattern", pattern)
+    succeed("prune", tmp_path / "in.safetensors", "--recipe", recipe, "-o", tmp_path / "out.safetensors")
+    succeed("verify", tmp_path / "out.safetensors", "--recipe", recipe)
+
+
+def test_columns_have_no_n_to_allocate(tmp_path: Path) -> None:
+    save_file(layers(), tmp_path / "in.safetensors")
+    told = fail(
+        "allocate", tmp_path / "in.safetensors", "-o", tmp_path / "recipe.toml", "--pattern", "64:2:8"
+    )
+    assert "pattern must have an n to choose" in told

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 import masksolve as ms
 
+from ..patterns import LayerPatterns, Patterns
 from ..plane import Plane
 
 Where = Callable[[str, Any], bool]
@@ -45,7 +46,7 @@ class Choice(NamedTuple):
 
 def choose(
     params: Any,
-    pattern: ms.Pattern | str,
+    pattern: Patterns,
     *,
     where: Where | None = None,
     planes: Mapping[str, Plane] | None = None,
@@ -55,7 +56,7 @@ def choose(
     Parameters
     ----------
     params : pytree of arrays
-    pattern : Pattern or str
+    pattern : Pattern or str, or mapping from str to them
     where, planes
         As for `mask_tree`.
 
@@ -69,14 +70,21 @@ def choose(
     >>> [(choice.path, choice.skipped) for choice in choose(params, "2:4 axis=-2")]
     [('attention/query/kernel', ''), ('embedding', 'is an embedding, which is looked up and not multiplied')]
     """
-    pattern = ms.Pattern.parse(pattern)
+    if not isinstance(pattern, Mapping):
+        # An axis may be counted from the front here, as mask takes it.
+        patterns = LayerPatterns((("*", ms.Pattern.parse(pattern)),), True)
+    else:
+        patterns = LayerPatterns.of(pattern)
     choices = []
     for choice, _ in found(params, where, planes):
         reason = choice.skipped
         if not reason and choice.plane is None:
             reason = AMBIGUOUS
-        if not reason and choice.plane is not None:
-            misfit = pattern.misfit(choice.plane.shape(choice.shape))
+        own = patterns.of_weight((choice.path,))
+        if not reason and isinstance(own, str):
+            reason = own
+        elif not reason and choice.plane is not None and isinstance(own, ms.Pattern):
+            misfit = own.misfit(choice.plane.shape(choice.shape))
             reason = "" if misfit is None else str(misfit)
         choices.append(choice._replace(skipped=reason))
     return choices

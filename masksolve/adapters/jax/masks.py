@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import jax
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 import masksolve as ms
 
+from ..patterns import LayerPatterns, Patterns
 from ..plane import Plane
 from .kinds import AMBIGUOUS, LAST_TWO, Where, found, path_of
 from .sharding import in_parts, spread_of
@@ -100,7 +102,7 @@ def mask(
 
 def mask_tree(
     params: Any,
-    pattern: ms.Pattern | str,
+    pattern: Patterns,
     *,
     where: Where | None = None,
     planes: Mapping[str, Plane] | None = None,
@@ -112,7 +114,10 @@ def mask_tree(
     Parameters
     ----------
     params : pytree of arrays
-    pattern, backend, workers
+    pattern : Pattern or str, or mapping from str to them
+        One for all leaves, or one by paths or shell-style wildcards, the first that fits; ``"dense"`` in
+        place of a pattern, and no path that fits, leave a leaf alone.
+    backend, workers
         As for `mask`.
     where : callable, optional
         Called as ``where(path, leaf)`` with the keys of a leaf joined by slashes, such as
@@ -146,7 +151,9 @@ def mask_tree(
     """
     if where is not None and not callable(where):
         raise TypeError(f"where must be callable as where(path, leaf), got {where!r}")
-    chosen = {choice.path: choice for choice, _ in found(params, where, planes) if not choice.skipped}
+    listed = [choice for choice, _ in found(params, where, planes)]
+    own = _patterns_of(pattern, [choice.path for choice in listed])
+    chosen = {choice.path: choice for choice in listed if not choice.skipped and choice.path in own}
     if not chosen:
         paths = [path_of(keys) for keys, _ in jax.tree.flatten_with_path(params)[0]]
         raise ValueError(f"where must choose a leaf of params to mask, got none of {paths[:8]}")
@@ -159,12 +166,24 @@ def mask_tree(
             if choice.plane is None:
                 raise ValueError(f"w {AMBIGUOUS}")
             plane = None if choice.plane == LAST_TWO else choice.plane
-            return mask(leaf, pattern, plane=plane, backend=backend, workers=workers)
+            return mask(leaf, own[choice.path], plane=plane, backend=backend, workers=workers)
         except (TypeError, ValueError) as error:
             error.add_note(f"in the leaf '{choice.path}' of params; where= can leave it out")
             raise
 
     return jax.tree.map_with_path(masked, params)
+
+
+def _patterns_of(pattern: Patterns, paths: list[str]) -> dict[str, ms.Pattern | str]:
+    """Give the pattern of every leaf that has one."""
+    if not isinstance(pattern, Mapping):
+        return dict.fromkeys(paths, pattern)
+    patterns = LayerPatterns.of(pattern)
+    for name, _ in patterns.rules:
+        if not any(fnmatchcase(path, name) for path in paths):
+            raise ValueError(f"pattern: {name!r} matches no leaf of two axes or more; there are {paths[:8]}")
+    found = {path: patterns.of_weight((path,)) for path in paths}
+    return {path: own for path, own in found.items() if isinstance(own, ms.Pattern)}
 
 
 def apply(params: Any, masks: Any) -> Any:

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 import masksolve as ms
 
+from ..patterns import refuse_names
+
 Group = Sequence[tuple[Any, ...]] | Mapping[str, int]
 """Axes that share one order: ``(path, axis)`` or ``(path, axis, places)``, or a mapping from path to axis."""
 
@@ -97,18 +99,26 @@ def permute(
     >>> found.before, found.objective
     (19.0, 30.0)
     """
+    refuse_names(pattern, "since an order serves all leaves that share its channels")
     pattern = ms.Pattern.parse(pattern)
     leaves, structure = jax.tree.flatten_with_path(params)
     paths = [jax.tree_util.keystr(keys, simple=True, separator="/") for keys, _ in leaves]
     arrays = dict(zip(paths, (leaf for _, leaf in leaves), strict=True))
     worth = dict(zip(paths, jax.tree.leaves(params if scores is None else scores), strict=True))
     entries = [_entries(group, arrays) for group in groups]
+    if not entries:
+        raise ValueError("groups must hold at least one group of axes, got none")
     masked = {
         path: np.abs(np.asarray(worth[path], np.float64))
         for group in entries
         for path, _, _ in group
         if _fits(path, arrays[path], pattern, where)
     }
+    if not masked:
+        raise ValueError(
+            f"groups must hold a leaf of two axes or more to be masked to '{pattern}', got none in "
+            f"{[path for group in entries for path, _, _ in group][:8]}"
+        )
     before = _kept(masked, pattern)
     orders = [np.arange(_units(group, arrays)) for group in entries]
     ceilings = [0.0] * len(entries)
@@ -163,6 +173,8 @@ def _entries(group: Group, arrays: dict[str, Any]) -> list[Entry]:
         if places is not None:
             places = places.reshape(len(places), -1)
         found.append((path, axis - rank if axis >= 0 else axis, places))
+    if not found:
+        raise ValueError("groups must not be empty: every group names the axes that share one order")
     counts = {len(places) if places is not None else arrays[path].shape[axis] for path, axis, places in found}
     if len(counts) != 1:
         raise ValueError(f"groups: the axes of a group must have the same length, got {sorted(counts)}")

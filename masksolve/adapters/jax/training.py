@@ -17,6 +17,7 @@ from jax.sharding import NamedSharding
 import masksolve as ms
 from masksolve.checks import integer, number
 
+from ..patterns import refuse_names
 from ..plane import Plane
 from .kinds import Choice, Where, choose, path_of
 from .masks import apply
@@ -298,6 +299,9 @@ def sparsify(
     >>> int(state.step), int(state.masks["kernel"].sum())
     (1, 32)
     """
+    refuse_names(
+        pattern, "since the state of a schedule counts one n; chain one sparsify() for each by where="
+    )
     pattern = ms.Pattern.parse(pattern)
     if refresh_every is not None:
         integer("refresh_every", refresh_every, least=1)

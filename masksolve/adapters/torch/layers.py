@@ -12,11 +12,11 @@ from torch.nn.utils import parametrize
 
 import masksolve as ms
 
+from ..patterns import LayerPatterns, Patterns
 from ..plane import Plane
 from .blocks import find_chains
 from .kinds import adapters_of, kind_of, matrices_of, routers_of
 from .layout import KERNEL
-from .patterns import LayerPatterns, Patterns
 
 
 class Choice(NamedTuple):

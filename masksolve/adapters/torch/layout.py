@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import torch
 
-import masksolve as ms
-
 from ..plane import Plane
 
 KERNEL = Plane()
@@ -57,17 +55,3 @@ def from_matrices(
         shape = (*matrices.shape[-2:], *matrices.shape[:-2])
     weight: torch.Tensor = plane.weight(matrices, shape).contiguous()
     return weight
-
-
-def weight_pattern(pattern: ms.Pattern | str) -> ms.Pattern:
-    """Parse a pattern for weights, whose groups run along the inputs (axis -1) or the outputs (-2).
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is not a pattern, or its axis is another.
-    """
-    pattern = ms.Pattern.parse(pattern)
-    if pattern.axis not in (-1, -2):
-        raise ValueError(f"pattern axis must be -1 (inputs) or -2 (outputs) for a weight, got {pattern.axis}")
-    return pattern

@@ -9,8 +9,9 @@ import torch
 
 import masksolve as ms
 
+from ..patterns import weight_pattern
 from ..plane import Plane
-from .layout import KERNEL, as_matrices, from_matrices, weight_pattern
+from .layout import KERNEL, as_matrices, from_matrices
 
 
 def mask(

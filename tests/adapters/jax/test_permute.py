@@ -62,3 +62,11 @@ def test_bad_groups() -> None:
         permute(params(), [[("up/kernel", 2)]], "2:4")
     with pytest.raises(ValueError, match="must have the same length"):
         permute(params(), [[("up/kernel", 0), ("up/kernel", 1)]], "2:4")
+    with pytest.raises(ValueError, match="must hold at least one group"):
+        permute(params(), [], "2:4")
+    with pytest.raises(ValueError, match="groups must not be empty"):
+        permute(params(), [[]], "2:4")
+    with pytest.raises(ValueError, match="to be masked to '2:4', got none in"):
+        permute(params(), [[("up/bias", 0)]], "2:4")
+    with pytest.raises(ValueError, match="pattern must be one pattern, since an order"):
+        permute(params(), GROUPS, {"*": "2:4"})

@@ -238,7 +238,7 @@ def test_vmap_is_one_solve_and_nests(monkeypatch: pytest.MonkeyPatch) -> None:
             lambda: gaussian(16, 24),
             {"pattern": "2:4 axis=0"},
             ValueError,
-            r"axis must be -1 \(inputs\) or -2",
+            r"axis must be -1 or -2",
         ),
         (lambda: gaussian(16, 24), {"workers": 0}, ValueError, "workers must be at least 1"),
         (lambda: gaussian(16, 24), {"backend": "best"}, ValueError, "backend must be one of"),

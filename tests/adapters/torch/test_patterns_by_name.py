@@ -99,3 +99,46 @@ def test_wrong_patterns_by_name():
         mt.sparsify(model(), {"*": "2 of 4"})
     with pytest.raises(ValueError, match="searches orders for one pattern"):
         mt.adaprune(model(), torch.randn(64, 16), {"*": "2:4"}, permute=True)
+
+
+def test_converting_to_a_pattern_for_each_layer():
+    net = model()
+    mt.sparsify(net, "4:8", dense_ends=False).finalize()
+    patterns = {"0": "2:4", "2": "2:8", "3": "dense"}
+    old = kept(net[3])
+    report = mt.convert(net, "4:8", patterns)
+    assert [layer.name for layer in report.layers] == ["0", "2"]
+    assert ms.verify(kept(net[0]), "2:4 at_most").ok  # what fills a group was zero and stays it
+    assert ms.verify(kept(net[2]), "2:8 at_most").ok
+    assert (kept(net[3]) == old).all()
+    assert str(patterns) in report.title
+    with pytest.raises(ValueError, match="pattern must be one pattern, as from_pattern"):
+        mt.convert(net, patterns, "2:4")
+
+
+def test_converting_to_what_allocate_finds():
+    net = model()
+    mt.sparsify(net, "4:8", dense_ends=False).finalize()
+    weights = {f"{name}.weight": net[int(name)].weight.detach().numpy() for name in "023"}
+    patterns = ms.allocate(weights, "4:8", sparsity=0.6, score="magnitude").patterns
+    mt.convert(net, "4:8", patterns)
+    for name, pattern in patterns.items():
+        assert ms.verify(kept(net[int(name[0])]), f"{pattern} at_most").ok
+
+
+def test_orders_are_searched_for_one_pattern():
+    with pytest.raises(ValueError, match="pattern must be one pattern, since an order"):
+        mt.permute(model(), torch.ones(2, 16), {"*": "2:4"})
+
+
+def test_callbacks_take_a_pattern_for_each_layer():
+    from masksolve.adapters.torch.integrations.callback import Callback
+
+    net = model()
+    callback = Callback({"2": "4:8-T", "*": "2:4"}, dense_ends=False)
+    callback._begin(net)
+    callback._end()
+    assert ms.verify(kept(net[0]), "2:4").ok
+    assert ms.verify(kept(net[2]), "4:8-T").ok
+    with pytest.raises(ValueError, match="pattern must look like"):
+        Callback({"*": "2 of 4"})

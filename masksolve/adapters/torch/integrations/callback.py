@@ -6,8 +6,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-import masksolve as ms
-
+from ...patterns import LayerPatterns, Patterns
 from ..training.sparsifier import Sparsifier
 from ..training.sparsify import sparsify
 
@@ -21,10 +20,9 @@ class Callback:
     too_early: ClassVar[str]
     """What to say of a call for which there is no Sparsifier yet."""
 
-    def __init__(
-        self, pattern: ms.Pattern | str = "2:4", *, allow_unfinished: bool = False, **options: Any
-    ) -> None:
-        self.pattern = ms.Pattern.parse(pattern)
+    def __init__(self, pattern: Patterns = "2:4", *, allow_unfinished: bool = False, **options: Any) -> None:
+        patterns = LayerPatterns.of(pattern)  # a wrong one is refused before training begins
+        self.pattern: Patterns = patterns.first if patterns.alone else pattern
         self.options = options
         self.allow_unfinished = allow_unfinished
         self.sparsifier: Sparsifier | None = None

@@ -24,7 +24,8 @@ class SparsifyCallback(Callback, LightningCallback):  # type: ignore[misc]
 
     Parameters
     ----------
-    pattern : Pattern or str
+    pattern : Pattern or str, or mapping from str to them
+        As for `sparsify`.
     allow_unfinished : bool
         As for `Sparsifier.finalize`: whether training may end before the ramp does.
     **options

@@ -16,8 +16,8 @@ from torch.utils.hooks import RemovableHandle
 
 import masksolve as ms
 
+from ...patterns import weight_pattern
 from ..kinds import is_tuner, kind_of
-from ..layout import weight_pattern
 from ..training.parametrization import masked_names, masking_of, plain
 
 

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-import masksolve as ms
-
+from ...patterns import Patterns
 from .callback import Callback
 
 try:
@@ -36,7 +35,8 @@ class SparsifyCallback(Callback, TrainerCallback):  # type: ignore[misc]
 
     Parameters
     ----------
-    pattern : Pattern or str
+    pattern : Pattern or str, or mapping from str to them
+        As for `sparsify`.
     resume_from : path, optional
         Folder of the checkpoint that training is resumed from. By default it is looked for where
         ``args.resume_from_checkpoint`` says and among the checkpoints of ``args.output_dir``.
@@ -61,7 +61,7 @@ class SparsifyCallback(Callback, TrainerCallback):  # type: ignore[misc]
 
     def __init__(
         self,
-        pattern: ms.Pattern | str = "2:4",
+        pattern: Patterns = "2:4",
         *,
         resume_from: str | PathLike[str] | None = None,
         allow_unfinished: bool = False,

@@ -16,8 +16,8 @@ import masksolve as ms
 from ....checks import integer, number
 from ....pruning.permutation.reading import check_pattern
 from ....types import Float64Array
+from ...patterns import refuse_names, weight_pattern
 from ..layers import choose_weights
-from ..layout import weight_pattern
 from .apply import Result, apply, orders_of, outputs_of, tolerance_for
 from .atoms import Ids
 from .dimensions import Dimension, dimensions
@@ -106,6 +106,7 @@ def permute(
     >>> [each.name for each in report.dimensions], report.objective > report.before
     (['0.weight[0], 0.bias[0], 2.weight[1]'], True)
     """
+    refuse_names(pattern, "since an order serves all layers that share its channels")
     pattern = weight_pattern(pattern)
     check_pattern(pattern)  # a model in which nothing can move would get no further refusal
     passes = integer("passes", passes, least=1)

@@ -13,10 +13,10 @@ from masksolve.checks import boolean
 from masksolve.pruning.least_squares import Solver
 from masksolve.pruning.recipe import Method, Recipe, Saliency
 
+from ...patterns import LayerPatterns, Patterns
 from ...plane import Plane
 from ..blocks import find_chains
 from ..layers import choose_weights
-from ..patterns import LayerPatterns, Patterns
 from .calibration import Calibration, Forward
 from .prune import Run, prune
 from .prune_report import AdaPruneReport

@@ -14,6 +14,7 @@ import masksolve as ms
 from masksolve.pruning.least_squares import Solver
 from masksolve.pruning.recipe import Method, Recipe, Saliency
 
+from ...patterns import LayerPatterns, Patterns, refuse_names
 from ...plane import Plane
 from ..blocks import find_chains
 from ..layers import Choice, choose_weights
@@ -27,7 +28,7 @@ from .rows import weight_of
 def convert(
     model: nn.Module,
     from_pattern: ms.Pattern | str,
-    to_pattern: ms.Pattern | str,
+    to_pattern: Patterns,
     *,
     calibration: Any = None,
     method: Method | None = None,
@@ -60,7 +61,9 @@ def convert(
     model : Module
         Sparse by ``from_pattern``: its zeros are the old mask. Changed in place, and only if
         everything goes well.
-    from_pattern, to_pattern : Pattern or str
+    from_pattern : Pattern or str
+    to_pattern : Pattern or str, or mapping from str to them
+        One for all layers, or one by name, as for `choose_weights`.
     calibration : optional
         As for `adaprune`. Without it, masks are found from magnitudes and the kept weights stay as
         they are.
@@ -104,6 +107,8 @@ def convert(
     >>> report.layers[0].violations, report.layers[0].revived
     (1, 1)
     """
+    refuse_names(from_pattern, "as from_pattern: convert the layers of each by layers=")
+    patterns = LayerPatterns.of(to_pattern)
     old = replace(ms.Pattern.parse(from_pattern), constraint="at_most")  # a kept weight may be zero
     if saliency == "sparsegpt":
         raise ValueError(
@@ -120,7 +125,7 @@ def convert(
         )
         method = "none"
     recipe = Recipe(
-        to_pattern,
+        patterns.first,
         method=method,
         saliency=saliency,
         steps=1000 if steps is None else steps,
@@ -131,12 +136,12 @@ def convert(
         dtype=dtype,
         keep_old=True,
     )
-    choices = choose_weights(model, recipe.pattern, layers=layers, skip=skip, dense_ends=False, planes=planes)
+    choices = choose_weights(model, to_pattern, layers=layers, skip=skip, dense_ends=False, planes=planes)
     data = None
     if calibration is not None:
         data = Calibration(calibration, batch_size=batch_size, forward=forward)
     run = Run(
-        title=f"'{from_pattern}' to '{recipe.pattern}'",
+        title=f"'{from_pattern}' to '{patterns}'",
         chains=find_chains(model, blocks),
         strict=not isinstance(blocks, bool),
         bias_correction=bias_correction,

@@ -13,9 +13,9 @@ from torch.nn.parameter import is_lazy
 import masksolve as ms
 from masksolve.checks import boolean
 
+from ...patterns import LayerPatterns
 from ..integrations.peft import guard_masked
 from ..layers import Choice
-from ..patterns import LayerPatterns
 from ..semi_structured import kernel_misfit
 from . import sparse_products
 from .masked_layer import MaskedLayer, Saliency

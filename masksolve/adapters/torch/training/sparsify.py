@@ -12,10 +12,10 @@ from torch.nn.parameter import is_lazy
 import masksolve as ms
 from masksolve.checks import choice, integer, number
 
+from ...patterns import LayerPatterns, Patterns
 from ...plane import Plane
 from ..kinds import matrices_of
 from ..layers import choose_weights
-from ..patterns import LayerPatterns, Patterns
 from .masked_layer import Saliency
 from .parametrization import dense_weight, masking_of
 from .schedule import Schedule, pattern_at

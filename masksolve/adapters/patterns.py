@@ -8,8 +8,6 @@ from fnmatch import fnmatchcase
 
 import masksolve as ms
 
-from .layout import weight_pattern
-
 Patterns = ms.Pattern | str | Mapping[str, ms.Pattern | str]
 """A pattern; or patterns by names or wildcards, the first of which that fits a weight counts."""
 
@@ -73,3 +71,29 @@ class LayerPatterns:
         if self.alone:
             return str(self.first)
         return str({glob: DENSE if each is None else str(each) for glob, each in self.rules})
+
+
+def weight_pattern(pattern: ms.Pattern | str) -> ms.Pattern:
+    """Parse a pattern for weights, whose groups run along the last axis of their matrices or the one before.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not a pattern, or its axis is another.
+    """
+    pattern = ms.Pattern.parse(pattern)
+    if pattern.axis not in (-1, -2):
+        raise ValueError(f"pattern axis must be -1 or -2, of a weight's matrices, got {pattern.axis}")
+    return pattern
+
+
+def refuse_names(pattern: object, reason: str) -> None:
+    """Refuse patterns by names where only one pattern makes sense.
+
+    Raises
+    ------
+    ValueError
+        If ``pattern`` is a mapping.
+    """
+    if isinstance(pattern, Mapping):
+        raise ValueError(f"pattern must be one pattern, {reason}, got {dict(pattern)}")
