@@ -73,7 +73,8 @@ def fill_tiles(block, Py_ssize_t first, Py_ssize_t last, str instruction_set):
     Returns
     -------
     tuple or None
-        ``(objective, bound)`` at prices of 0, summed over the tiles; or None if a score is not finite or too large to be summed.
+        ``(objective, bound)`` at prices of 0, summed over the tiles; or None if a score is not finite or
+        too large to be summed.
     """
     cdef Job job
     cdef Outcome outcome

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import masksolve as ms
+from masksolve.pruning.projection import layer_pattern
 
 Patterns = ms.Pattern | str | Mapping[str, ms.Pattern | str]
 """A pattern; or patterns by names or wildcards, the first of which that fits a weight counts."""
@@ -45,11 +46,11 @@ class LayerPatterns:
         {'0': '2:4', '*': 'dense'}
         """
         if not isinstance(pattern, Mapping):
-            return cls((("*", weight_pattern(pattern)),), True)
+            return cls((("*", layer_pattern(pattern)),), True)
         for glob in pattern:
             if not isinstance(glob, str):
                 raise TypeError(f"pattern must be a pattern, or patterns by names of layers, got {glob!r}")
-        rules = tuple((glob, None if of == DENSE else weight_pattern(of)) for glob, of in pattern.items())
+        rules = tuple((glob, None if of == DENSE else layer_pattern(of)) for glob, of in pattern.items())
         if all(each is None for _, each in rules):
             raise ValueError(f"pattern must name a layer to prune, got {dict(pattern)}")
         return cls(rules, False)
@@ -71,20 +72,6 @@ class LayerPatterns:
         if self.alone:
             return str(self.first)
         return str({glob: DENSE if each is None else str(each) for glob, each in self.rules})
-
-
-def weight_pattern(pattern: ms.Pattern | str) -> ms.Pattern:
-    """Parse a pattern for weights, whose groups run along the last axis of their matrices or the one before.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is not a pattern, or its axis is another.
-    """
-    pattern = ms.Pattern.parse(pattern)
-    if pattern.axis not in (-1, -2):
-        raise ValueError(f"pattern axis must be -1 or -2, of a weight's matrices, got {pattern.axis}")
-    return pattern
 
 
 def refuse_names(pattern: object, reason: str) -> None:

@@ -10,16 +10,16 @@ from ..solve import solve
 
 
 def layer_pattern(pattern: Pattern | str) -> Pattern:
-    """Parse a pattern for weights (..., outputs, inputs).
+    """Parse a pattern for weights, whose groups run along the last axis of their matrices or the one before.
 
     Raises
     ------
     TypeError, ValueError
-        If it is not a pattern, or its axis is neither -1 (inputs) nor -2 (outputs).
+        If it is not a pattern, or its axis is another.
     """
     pattern = Pattern.parse(pattern)
     if pattern.axis not in (-1, -2):
-        raise ValueError(f"pattern axis must be -1 (inputs) or -2 (outputs), got {pattern.axis}")
+        raise ValueError(f"pattern axis must be -1 or -2, of a weight's matrices, got {pattern.axis}")
     return pattern
 
 

@@ -8,8 +8,8 @@ from typing import Any, cast
 import torch
 
 import masksolve as ms
+from masksolve.pruning.projection import layer_pattern
 
-from ..patterns import weight_pattern
 from ..plane import Plane
 from .layout import KERNEL, as_matrices, from_matrices
 
@@ -60,7 +60,7 @@ def mask(
     """
     if not isinstance(w, torch.Tensor):
         raise TypeError(f"w must be a torch.Tensor, got {type(w).__name__}; torch.as_tensor makes one")
-    text = _checked(pattern) if isinstance(pattern, str) else str(weight_pattern(pattern))
+    text = _checked(pattern) if isinstance(pattern, str) else str(layer_pattern(pattern))
     if plane is None:
         plane = _plane_of(text, *w.shape) if w.ndim == 3 else KERNEL
     # torch.func differentiates through a custom operator only if nothing asks for a gradient.
@@ -69,7 +69,7 @@ def mask(
 
 
 def _text(pattern: str) -> str:
-    return str(weight_pattern(pattern))
+    return str(layer_pattern(pattern))
 
 
 _as_constant: Callable[..., Any] = torch.compiler.assume_constant_result

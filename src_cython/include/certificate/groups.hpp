@@ -168,8 +168,8 @@ private:
         }
         verdicts.summed = square ? (sums.wide_worst > Wide::all(0.0)).bits() == 0
                                  : (sums.worst > Row::all(T{0})).bits() == 0;
-        verdicts.objective_sum = total(sums.sum);
-        return Signed ? total(sums.size) : verdicts.objective_sum;
+        verdicts.objective_sum = sum_of_lanes(sums.sum);
+        return Signed ? sum_of_lanes(sums.size) : verdicts.objective_sum;
     }
 
     // The verdicts of groups that have no violation, one by one.
@@ -263,14 +263,6 @@ private:
                     sums.size + bits_and_not(worth, WideFlags::all(std::numeric_limits<std::int64_t>::min()));
             else sums.signs = sums.signs | bits_of(kept);
         }
-    }
-
-    static double total(const Wide& sum) {
-        double lane[lanes];
-        sum.store(lane);
-        for (int apart = lanes / 2; apart > 0; apart /= 2)
-            for (int l = 0; l < apart; ++l) lane[l] += lane[l + apart];
-        return lane[0];
     }
 
     void look_at(const Window<T>& window, int g, double price, Verdicts& verdicts) const {

@@ -91,8 +91,8 @@ private:
             add<square>(last, chosen + k, sums);
         }
         verdicts.summed = true;
-        verdicts.objective_sum = total(sums.kept);
-        verdicts.slack_sum = slack(verdicts.objective_sum, total(sums.positive));
+        verdicts.objective_sum = sum_of_lanes(sums.kept);
+        verdicts.slack_sum = slack(verdicts.objective_sum, sum_of_lanes(sums.positive));
     }
 
     template <bool square>
@@ -136,14 +136,6 @@ private:
         constexpr double terms = largest_tile / lanes + longest_side + lanes;
         if (kept == 0 && positive == 0) return 0;
         return positive - kept + 2 * terms * unit_roundoff * (positive + std::abs(kept));
-    }
-
-    static double total(const Wide& sum) {
-        double lane[lanes];
-        sum.store(lane);
-        for (int apart = lanes / 2; apart > 0; apart /= 2)
-            for (int l = 0; l < apart; ++l) lane[l] += lane[l + apart];
-        return lane[0];
     }
 };
 

@@ -58,6 +58,16 @@ inline __attribute__((always_inline)) Pack<double, P> widened(const Pack<T, P>& 
     }
 }
 
+// Half on half, so that every processor adds up in the same order.
+template <int P>
+double sum_of_lanes(const Pack<double, P>& sum) {
+    double lane[P];
+    sum.store(lane);
+    for (int apart = P / 2; apart > 0; apart /= 2)
+        for (int l = 0; l < apart; ++l) lane[l] += lane[l + apart];
+    return lane[0];
+}
+
 // Stores float64 lanes of quads (see lanes.hpp) in the order of their tiles; `quads` false: as they are.
 template <typename T, int L, bool quads>
 inline __attribute__((always_inline)) void store_wide(const Doubles<T, L>* part, double* to) {

@@ -15,8 +15,8 @@ from torch.nn.modules.module import register_module_module_registration_hook
 from torch.utils.hooks import RemovableHandle
 
 import masksolve as ms
+from masksolve.pruning.projection import layer_pattern
 
-from ...patterns import weight_pattern
 from ..kinds import is_tuner, kind_of
 from ..training.parametrization import masked_names, masking_of, plain
 
@@ -46,7 +46,7 @@ def keep_pattern(model: nn.Module, pattern: ms.Pattern | str) -> list[str]:
     ValueError
         If no layer with adapters follows the pattern.
     """
-    pattern = replace(weight_pattern(pattern), constraint="at_most")
+    pattern = replace(layer_pattern(pattern), constraint="at_most")
     kept = []
     for name, layer in _tuners(model):
         base = layer.get_base_layer()

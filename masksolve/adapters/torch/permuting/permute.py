@@ -15,8 +15,9 @@ import masksolve as ms
 
 from ....checks import integer, number
 from ....pruning.permutation.reading import check_pattern
+from ....pruning.projection import layer_pattern
 from ....types import Float64Array
-from ...patterns import refuse_names, weight_pattern
+from ...patterns import refuse_names
 from ..layers import choose_weights
 from .apply import Result, apply, orders_of, outputs_of, tolerance_for
 from .atoms import Ids
@@ -107,7 +108,7 @@ def permute(
     (['0.weight[0], 0.bias[0], 2.weight[1]'], True)
     """
     refuse_names(pattern, "since an order serves all layers that share its channels")
-    pattern = weight_pattern(pattern)
+    pattern = layer_pattern(pattern)
     check_pattern(pattern)  # a model in which nothing can move would get no further refusal
     passes = integer("passes", passes, least=1)
     weights = _chosen(model, pattern, scores, layers, skip, dense_ends)
