@@ -76,7 +76,7 @@ setup(
             "dispatch.cpp",
             "scan_run.cpp",
         ),
-        extension("scan", "scan_run.cpp", "pair_runs.cpp"),
+        extension("scan", "scan_run.cpp", "pair_runs.cpp", "magnitude_sum_run.cpp"),
         extension("greedy"),
         extension("tile_values"),
         extension("columns"),
