@@ -152,7 +152,7 @@ def main():
         make(options.folder, options.gigabytes)
         return
     print(
-        "| pattern | workers | copy, s | solve, s | prune, s | prune / max(copy, solve) | gains: solve | prune |"
+        "| pattern | workers | copy, s | solve, s | prune, s | prune / larger | gain, solve | gain, prune |"
     )
     print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for pattern in options.patterns:
@@ -163,7 +163,7 @@ def main():
 
 
 def row(times, count, first):
-    """Times with some workers, their ratio, and how many times as fast as with the first number of workers."""
+    """Times with some workers, the ratio to the larger of copy and solve, and gains over ``first`` workers."""
     copied = times["copy"]
     solved, pruned = (times[f"{what}, workers={count}"] for what in ("solve", "prune"))
     gains = (
