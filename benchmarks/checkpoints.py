@@ -163,7 +163,7 @@ def main():
 
 
 def row(times, count, first):
-    """Times with some workers, the ratio to the larger of copy and solve, and gains over ``first`` workers."""
+    """Times, the ratio of pruning to the larger of copy and solve, and gains over ``first`` workers."""
     copied = times["copy"]
     solved, pruned = (times[f"{what}, workers={count}"] for what in ("solve", "prune"))
     gains = (
