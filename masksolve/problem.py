@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from . import checks, pairs
-from ._ext import scan
-from ._ext.floating_point import Default
+from ._ext import arrays
+from ._ext.arrays import DefaultArithmetic
 from .arrays import boolean_array, check_real, check_shape, dtype_name, real_array
 from .frameworks import Framework, framework_of
 from .frameworks.compat import device_of
@@ -141,7 +141,9 @@ class MaskProblem:
         problem._check_forced()
         if not pattern.pair:
             return problem
-        with Default():  # denormal numbers add up whatever mode another library has left this thread in
+        with (
+            DefaultArithmetic()
+        ):  # denormal numbers add up whatever mode another library has left this thread in
             return problem._of_pairs() if framework is None else problem._of_sums()
 
     @property
@@ -191,7 +193,7 @@ class MaskProblem:
             return None
         if dtype_name(self.scores).startswith(("bool", "uint")):
             return None
-        return scan.negative_share(self.scores, math.ceil(_SAMPLE ** (1 / self.scores.ndim)))
+        return arrays.negative_share(self.scores, math.ceil(_SAMPLE ** (1 / self.scores.ndim)))
 
     def read(self) -> MaskProblem:
         """Read the scores; the same problem with them found finite and small enough to be summed.
@@ -293,7 +295,7 @@ class MaskProblem:
         if "float" not in dtype_name(self.scores):
             return self.largest
         if self.framework is None:
-            return scan.largest_magnitude(self.scores)
+            return arrays.largest_magnitude(self.scores)
         if not self.size:
             return 0.0
         with self.framework.double_precision():

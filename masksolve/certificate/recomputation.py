@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .._ext.floating_point import Default
+from .._ext.arrays import DefaultArithmetic
 from ..arrays import boolean_array, check_prices
 from ..frameworks import to_numpy
 from ..layout.host import HostBlock, HostLayout
@@ -78,7 +78,7 @@ def recompute(
         As `masksolve.solve`; also if ``mask`` does not follow the pattern or the forced choices,
         or if ``duals`` are not finite real numbers, or not shaped for it.
     """
-    with Default():
+    with DefaultArithmetic():
         problem = MaskProblem.of(scores, pattern, keep, drop, score=score).summed().read()
         asked = problem.asked
         entries = boolean_array("mask", mask)

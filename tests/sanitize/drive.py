@@ -21,9 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 import masksolve as ms
-from masksolve._ext import exact
-from masksolve._ext.exact import instruction_sets
-from masksolve._ext.greedy import solve_greedy
+from masksolve._ext import tiles
+from masksolve._ext.tiles import instruction_sets, solve_greedy
 from masksolve.layout.host import HostLayout
 from masksolve.problem import MaskProblem
 
@@ -148,7 +147,7 @@ def solve_with_score_rules(rng: np.random.Generator, scores: Array, pattern: ms.
         )
         for instruction_set, runs in instruction_sets().items():
             if runs:
-                exact.solve_tiles(part, 0, part.tiles, instruction_set)
+                tiles.solve_tiles(part, 0, part.tiles, instruction_set)
         solve_greedy(part, 0, part.tiles)
 
 
