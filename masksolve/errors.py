@@ -27,9 +27,9 @@ class InfeasibleError(MaskSolveError, ValueError):
     tile : int
         Index of the first offending tile, row-major over (batch, tile row, tile column).
     axis : str
-        ``"row"`` or ``"column"``.
+        ``"row"`` or ``"column"``; ``"tile"`` where V:N:M has no four columns for all rows.
     index : int
-        The row or column inside the tile.
+        The row or column inside the tile; 0 for a tile.
     """
 
     def __init__(self, message: str, *, tile: int, axis: str, index: int) -> None:

@@ -337,7 +337,10 @@ class MaskProblem:
 
 def _most(score: float, of: Score) -> float:
     """Return the largest magnitude of an entry whose score is at most ``score``."""
-    return math.sqrt(score) if of == "square" else score
+    if of != "square":
+        return score
+    root = math.sqrt(score)
+    return root if root * root <= score else math.nextafter(root, 0.0)
 
 
 def _ordinary(dtype: str, score: Score, size: int) -> float:

@@ -119,7 +119,8 @@ def _recompute(block: HostBlock, first: int, last: int, pattern: Pattern) -> Cer
             f"not; see verify()"
         )
     if pattern.vector is not None:
-        bound = bound_columns(chunk.scores, mask, exact=chunk.row_bounds[0] > 0)
+        exact = chunk.row_bounds[0] > 0
+        bound = bound_columns(chunk.scores, mask, exact=exact, keep=chunk.keep, drop=chunk.drop)
         kept = np.where(mask, chunk.scores, 0.0).sum(axis=(1, 2)).tolist()
         return Certificate(math.fsum(kept), upper_sum(np.maximum(bound, kept).tolist()))
     prices = price(chunk, mask) if chunk.start is None else chunk.start
