@@ -217,7 +217,7 @@ def _pyplot() -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise BackendUnavailableError('pictures need matplotlib: pip install "masksolve[plot]"') from error
+        raise BackendUnavailableError.needing("masksolve.plot", "matplotlib", "plot") from error
     return plt
 
 

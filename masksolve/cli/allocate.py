@@ -11,7 +11,7 @@ from rich.console import Console
 from .. import checkpoints
 from ..checkpoints.journal import naming_output
 from ..whole_files import write_text
-from .options import Failure, choosing, failures, solving
+from .options import Failure, choosing, existing, failures, solving
 from .tables import allocation_table, gap, percent
 
 
@@ -26,7 +26,7 @@ def _integers(_: click.Context, __: click.Parameter, text: str | None) -> tuple[
 
 
 @click.command("allocate")
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path), callback=existing)
 @click.option(
     "-o",
     "--output",
