@@ -41,6 +41,10 @@ def named_by(message: str) -> str:
 
 USES: list[tuple[str, Callable[[], Any]]] = [
     ("matplotlib", lambda: ms.plot.mask(TILE > 3, "4:8")),
+    ("matplotlib", lambda: ms.plot.scores(TILE, TILE > 3, "4:8")),
+    ("matplotlib", lambda: ms.plot.compare(TILE > 3, TILE > 4, "4:8")),
+    ("matplotlib", lambda: ms.plot.retained(TILE, ms.solve(TILE, "4:8"))),
+    ("matplotlib", lambda: ms.plot.gaps(ms.solve(TILE, "4:8", tiles=True))),
     ("scipy", lambda: ms.formulation(TILE, "4:8").lp()),
     ("scipy", lambda: ms.permutation.search(TILE, "4:8")),
     ("scipy", lambda: ms.solve(TILE, "4:8", backend="highs")),
