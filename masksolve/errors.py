@@ -12,7 +12,12 @@ class MaskSolveError(Exception):
 
 
 class BackendUnavailableError(MaskSolveError, ImportError):
-    """A backend needs a package that is not installed."""
+    """A backend or another function needs a package that is not installed; the message names the command."""
+
+    @classmethod
+    def needing(cls, what: str, package: str, extra: str) -> BackendUnavailableError:
+        """Say what needs which package, and the command that installs it; pip reads it from a clone, too."""
+        return cls(f'{what} needs {package}: pip install "masksolve[{extra}]"')
 
 
 class BackendRefusedError(MaskSolveError, ValueError):

@@ -19,7 +19,7 @@ from .frameworks.compat import device_of
 from .pattern import Pattern
 from .rounding import total
 from .tiling import Tiling, tiling_of
-from .types import SCORES, BoolArray, Score
+from .types import SCORES, SCORES_ELSEWHERE, BoolArray, Score
 
 LARGEST_SINGLE = 2.0**96
 """Scores up to this are solved in float32 if it holds them exactly: their sums stay far from overflow."""
@@ -118,7 +118,7 @@ class MaskProblem:
             For shapes, values or forced choices that no mask can satisfy.
         """
         pattern = Pattern.parse(pattern)
-        worth: Any = checks.choice("score", score, SCORES)
+        worth: Any = checks.choice("score", score, SCORES, SCORES_ELSEWHERE)
         array: Any
         if framework is None:
             array = real_array("scores", scores)

@@ -12,7 +12,7 @@ from .. import checkpoints
 from ..budgets import Allocation, DenseTiles
 from ..checkpoints.journal import naming_output
 from ..whole_files import write_text
-from .options import Failure, choosing, failures, solving
+from .options import Failure, choosing, existing, failures, solving
 from .tables import allocation_table, dense_table, gap, percent
 
 
@@ -38,7 +38,7 @@ def _tile(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int,
 
 
 @click.command("allocate")
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path), callback=existing)
 @click.option(
     "-o",
     "--output",

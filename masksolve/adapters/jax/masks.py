@@ -72,12 +72,18 @@ def mask(
     Array([[ True, False],
            [False,  True]], dtype=bool)
     """
-    w = jax.lax.stop_gradient(jnp.asarray(w))
+    pattern = ms.Pattern.parse(pattern)
+    try:
+        w = jax.lax.stop_gradient(jnp.asarray(w))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"w must be an array, got {type(w).__name__}; mask_tree takes trees of them"
+        ) from error
     if plane is not None:
         kept = mask(plane.matrices(w), pattern, backend=backend, workers=workers)
         seen: jax.Array = plane.weight(kept, w.shape)
         return seen
-    pattern = _from_the_end(ms.Pattern.parse(pattern), w.ndim)
+    pattern = _from_the_end(pattern, w.ndim)
 
     def solve(scores: Any) -> ms.MaskResult:
         return ms.solve(scores, pattern, backend=backend, workers=workers, **_MAGNITUDE)

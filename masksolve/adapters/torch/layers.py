@@ -173,8 +173,9 @@ def _choose(
         choices.append(Choice(each.name, each.layer, reason, each.parameter, each.plane, own))
     if all(choice.skipped for choice in choices):
         listed = "; ".join(f"'{choice.name}' {choice.skipped}" for choice in choices[:5])
+        remedy = "; dense_ends=False prunes the first and the last layer, too" if ends else ""
         raise ValueError(
-            f"model has no layer to prune to '{patterns}': {listed or 'it has no Linear or Conv'}"
+            f"model has no layer to prune to '{patterns}': {listed or 'it has no Linear or Conv'}{remedy}"
         )
     return choices
 
