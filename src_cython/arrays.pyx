@@ -1,6 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """What one look at an array tells: its largest magnitude (an infinity or NaN if there is one), how many of
-its entries are negative, or the sums of its pairs; and the floating-point mode in which it is looked at."""
+its entries are negative, the sum of its magnitudes, or the sums of its pairs; and the floating-point mode in
+which it is looked at."""
 
 from cpython.buffer cimport PyBUF_STRIDED_RO, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from job cimport Score, score_code
@@ -27,6 +28,10 @@ cdef extern from "arrays/pairs.hpp" namespace "masksolve" nogil:
 
     bint c_add_pairs "masksolve::add_pairs"(const Pairs&, Dtype, Score, double, bint, const Strided&)
     void c_spread_pairs "masksolve::spread_pairs"(const Strided&, const Pairs&)
+
+
+cdef extern from "arrays/magnitude_sum.hpp" namespace "masksolve" nogil:
+    double c_magnitude_sum "masksolve::magnitude_sum"(Dtype, const char*, Py_ssize_t)
 
 
 cdef class DefaultArithmetic:
@@ -100,6 +105,17 @@ def spread_pairs(mask, firsts, tuple apart):
         raise ValueError("mask and firsts must be boolean and of one shape")
     with nogil:
         c_spread_pairs(bits, pairs)
+
+
+def magnitude_sum(array):
+    """Sum of the absolute values of an array of real numbers, in float64."""
+    cdef object run = array.ravel(order="K")
+    cdef Strided view = strided(run)
+    cdef Dtype dtype = dtype_code(run)
+    cdef double total
+    with nogil:
+        total = c_magnitude_sum(dtype, view.data, view.shape[0])
+    return total
 
 
 def negative_share(array, Py_ssize_t per_axis):

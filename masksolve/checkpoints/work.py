@@ -18,14 +18,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._ext.arrays import magnitude_sum
 from ..errors import CheckpointError, MaskSolveError
 from ..pattern import Pattern
 from ..result import MaskResult
 from ..solve import solve
 from .dense_grid import DenseGrid
 from .digests import digest
-from .entries import WIDTHS, Bits, Entry, in_order, magnitudes_of, read, weights_of, write
+from .entries import WIDTHS, Bits, Entry, in_order, magnitudes_of, read, weights_of
 from .selection import Treatment
+from .writing import write
 
 ENTRIES = 1 << 21
 """Entries of a part. Memory grows with it and with the number of workers; below a million the fixed
@@ -33,12 +35,6 @@ costs of a solve begin to show."""
 
 COPIED = 1 << 23
 """Bytes of a part of a tensor that is only copied."""
-
-_BLOCK = 1 << 17
-"""Entries whose magnitudes are summed at a time."""
-
-_ADDED = 16
-"""Magnitudes in bfloat16 that are added in float32."""
 
 Record = dict[str, Any]
 """What became of a piece, as JSON can hold it."""
@@ -170,7 +166,7 @@ def do(piece: Piece, gate: AbstractContextManager[Any] | None = None) -> Record:
     ValueError
         If `masksolve.solve` refuses the scores; the message names the tensor.
     """
-    buffer = read(piece.source, piece.entry, piece.first, piece.count)
+    buffer = read(piece.source, piece.entry, piece.first, piece.count, place=piece.place)
     record: Record = {"input": digest(buffer)}
     if piece.pattern is None:
         record["output"] = record["input"]
@@ -215,7 +211,8 @@ def _prune(piece: Piece, buffer: npt.NDArray[np.uint8], gate: AbstractContextMan
     bits = matrices(buffer, piece.entry, piece.shape, piece.order)
     stored = in_order(bits, piece.entry)
     dense, kept = taken_out(stored, piece.entry.dtype, piece.dense)
-    weights = weights_of(stored if dense is None else np.where(dense, 0, stored), piece.entry.dtype)
+    whole = weights_of(stored, piece.entry.dtype)
+    weights = whole if dense is None else weights_of(np.where(dense, 0, stored), piece.entry.dtype)
     wanted: dict[str, Any] = {"duals": piece.prices is not None, "tiles": False}
     try:
         with gate:
@@ -230,7 +227,7 @@ def _prune(piece: Piece, buffer: npt.NDArray[np.uint8], gate: AbstractContextMan
     record: Record = {
         "objective": objective,
         "bound": max(result.bound + kept, objective) if math.isfinite(result.bound) else None,
-        "total": max(total_of(stored, piece.entry.dtype), objective),  # whatever is rounded
+        "total": max(magnitude_sum(whole), objective),  # whatever is rounded
         "zeros": mask.size - int(np.count_nonzero(mask)),
         "status": result.status.name,
         "backend": result.backend,
@@ -255,33 +252,6 @@ def taken_out(bits: Bits, dtype: str, dense: DenseGrid | None) -> tuple[npt.NDAr
         return None, 0.0
     entries = dense.entries(bits.shape)
     return entries, float(np.where(entries, magnitudes_of(bits, dtype), 0.0).sum(dtype=np.float64))
-
-
-def total_of(bits: Bits, dtype: str) -> float:
-    """Sum of the magnitudes of stored numbers, read in blocks that stay in the processor's cache."""
-    flat = bits.ravel(order="K")
-    blocks = (flat[first : first + _BLOCK] for first in range(0, flat.size, _BLOCK))
-    return math.fsum(_total_of_block(block, dtype) for block in blocks)
-
-
-def _total_of_block(block: Bits, dtype: str) -> float:
-    """Sum of the magnitudes of a contiguous block.
-
-    For bfloat16, both numbers of a 32-bit word become float32, and 16 of them are added in that format first:
-    their eight bits leave room for sixteen more, so that hardly anything is rounded. That takes half of the
-    time of widening them one by one to float64.
-    """
-    if dtype == "BF16" and block.size % _ADDED == 0:
-        pairs = block.view(np.uint32)
-        magnitude = np.uint32(0x7FFF0000)
-        low = ((pairs << np.uint32(16)) & magnitude).view(np.float32)
-        high = (pairs & magnitude).view(np.float32)
-        with np.errstate(over="ignore"):
-            low += high
-            total = float(low.reshape(_ADDED // 2, -1).sum(axis=0).sum(dtype=np.float64))
-        if math.isfinite(total):
-            return total
-    return float(magnitudes_of(block, dtype).sum(dtype=np.float64))
 
 
 def _save_prices(path: Path, result: MaskResult) -> None:
