@@ -18,11 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .._ext.scan import magnitude_sum
+from .._ext.arrays import magnitude_sum
 from ..errors import CheckpointError, MaskSolveError
 from ..pattern import Pattern
 from ..result import MaskResult
 from ..solve import solve
+from .dense_grid import DenseGrid
 from .digests import digest
 from .entries import WIDTHS, Bits, Entry, in_order, magnitudes_of, read, weights_of
 from .selection import Treatment
@@ -66,6 +67,8 @@ class Piece:
         File that receives the dual prices.
     worst : bool
         Whether to look for the tile that loses most, for a picture.
+    dense : DenseGrid or None
+        Tiles of the part that are left alone.
     """
 
     key: str
@@ -81,6 +84,7 @@ class Piece:
     how: Mapping[str, Any] | None = None
     prices: Path | None = None
     worst: bool = False
+    dense: DenseGrid | None = None
 
 
 def parts(
@@ -88,8 +92,9 @@ def parts(
 ) -> Iterator[tuple[int, int, tuple[int, ...], tuple[int, ...], Pattern | None]]:
     """Cut a tensor: first byte, bytes, stored shape, order of axes and pattern of each part.
 
-    Tiles are never cut: a part takes a multiple of m along the axis that varies slowest, the last part
-    what is left as well. The cut depends on nothing but the tensor and the pattern.
+    Tiles are never cut: a part takes a multiple of m (of a large tile, where some are dense) along the axis
+    that varies slowest, the last part what is left as well. The cut depends on nothing but the tensor and
+    how it is treated.
     """
     if treatment is None:
         step = entry.nbytes if entry.member else COPIED
@@ -98,7 +103,8 @@ def parts(
         return
     shape, order, pattern = _flattened(entry, treatment)
     row = math.prod(shape[1:])
-    unit = _group_length(0, order, pattern)
+    dense = treatment.dense
+    unit = _group_length(0, order, pattern) if dense is None else dense.tile[order.index(0)]
     step = max(1, ENTRIES // max(row, 1) // unit) * unit
     count = max(1, shape[0] // step) if entry.member is None else 1
     width = WIDTHS[entry.dtype]
@@ -106,6 +112,17 @@ def parts(
         top = part * step
         rows = shape[0] - top if part == count - 1 else step
         yield top * row * width, rows * row * width, (rows, *shape[1:]), order, pattern
+
+
+def dense_in(
+    entry: Entry, treatment: Treatment | None, first: int, shape: tuple[int, ...], order: tuple[int, ...]
+) -> DenseGrid | None:
+    """Give the dense tiles of a part that begins at a byte, as `parts` cuts it; None if none can be."""
+    if treatment is None or treatment.dense is None:
+        return None
+    whole = tuple(entry.shape[axis] for axis in treatment.order)
+    row = math.prod(shape[1:]) * WIDTHS[entry.dtype]
+    return treatment.dense.part(whole, order.index(0), first // max(row, 1), shape[0])
 
 
 def _group_length(axis: int, order: tuple[int, ...], pattern: Pattern) -> int:
@@ -193,30 +210,48 @@ def _prune(piece: Piece, buffer: npt.NDArray[np.uint8], gate: AbstractContextMan
     assert piece.pattern is not None
     bits = matrices(buffer, piece.entry, piece.shape, piece.order)
     stored = in_order(bits, piece.entry)
-    weights = weights_of(stored, piece.entry.dtype)
+    dense, kept = taken_out(stored, piece.entry.dtype, piece.dense)
+    whole = weights_of(stored, piece.entry.dtype)
+    weights = whole if dense is None else weights_of(np.where(dense, 0, stored), piece.entry.dtype)
     wanted: dict[str, Any] = {"duals": piece.prices is not None, "tiles": False}
     try:
         with gate:
             result = solve(weights, piece.pattern, score="magnitude", **wanted, **(piece.how or {}))
+            if not math.isfinite(kept):
+                raise ValueError("scores must be finite, got NaN or infinity in a dense tile")
     except (ValueError, TypeError, MaskSolveError) as error:
         part = f", part of it from byte {piece.first}" if piece.first else ""
         raise ValueError(f"tensor '{piece.entry.name}'{part}: {error}") from error
+    mask = result.mask if dense is None else result.mask | dense
+    objective = result.objective + kept
     record: Record = {
-        "objective": result.objective,
-        "bound": result.bound if math.isfinite(result.bound) else None,
-        "total": max(magnitude_sum(weights), result.objective),  # whatever is rounded
-        "zeros": result.mask.size - int(np.count_nonzero(result.mask)),
+        "objective": objective,
+        "bound": max(result.bound + kept, objective) if math.isfinite(result.bound) else None,
+        "total": max(magnitude_sum(whole), objective),  # whatever is rounded
+        "zeros": mask.size - int(np.count_nonzero(mask)),
         "status": result.status.name,
         "backend": result.backend,
     }
     if piece.worst:
-        record["worst"] = worst_tile(magnitudes_of(stored, piece.entry.dtype), result.mask, piece.pattern)
+        record["worst"] = worst_tile(magnitudes_of(stored, piece.entry.dtype), mask, piece.pattern)
         if record["worst"] is not None and len(piece.shape) == 2:
             record["worst"]["at"][1] += piece.first // (piece.shape[1] * WIDTHS[piece.entry.dtype])
     if piece.prices is not None:
         _save_prices(piece.prices, result)
-    np.multiply(bits, result.mask, out=bits)
+    np.multiply(bits, mask, out=bits)
     return record
+
+
+def taken_out(bits: Bits, dtype: str, dense: DenseGrid | None) -> tuple[npt.NDArray[np.bool_] | None, float]:
+    """Tell which entries of a part lie in dense tiles, and the sum of their magnitudes.
+
+    With zeros in their place, whatever mask a solve finds there is worth nothing, and its bound is one on the
+    other tiles.
+    """
+    if dense is None:
+        return None, 0.0
+    entries = dense.entries(bits.shape)
+    return entries, float(np.where(entries, magnitudes_of(bits, dtype), 0.0).sum(dtype=np.float64))
 
 
 def _save_prices(path: Path, result: MaskResult) -> None:

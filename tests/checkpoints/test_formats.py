@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from weight_files import check_pruned, gaussian, safetensors_bytes
 
 import masksolve as ms
-from masksolve._ext.scan import magnitude_sum
+from masksolve._ext.arrays import magnitude_sum
 from masksolve.checkpoints import work
 from masksolve.checkpoints.entries import magnitudes_of, weights_of
 
