@@ -10,8 +10,8 @@ and a head that are left alone. ``time`` takes three times, and prints them in s
 - solve: ``masksolve.solve`` of every tensor that is pruned, one after the other, from memory;
 - prune: ``masksolve.checkpoints.prune``, from the call until every byte is on the disk.
 
-Copies and prunings take turns after a first round that does not count, and their times are medians. The files
-that they read are in the page cache.
+The three take turns after a first round that does not count, and their times are medians. The files that they
+read are in the page cache.
 """
 
 from __future__ import annotations
@@ -111,14 +111,12 @@ def prune(folder, target, pattern, workers):
 def measure(folder, pattern, workers, repeats):
     """Medians of the three times, for each number of workers."""
     target = folder.with_name(f"{folder.name}.out")
-    calls = {f"prune, workers={count}": partial(prune, folder, target, pattern, count) for count in workers}
-    calls["copy"] = partial(copy, folder, target)
-    times = {f"solve, workers={count}": solve(folder, pattern, count) for count in workers}
-    times |= {
-        name: statistics.median(taken)
-        for name, taken in in_turn(calls, repeats, partial(shutil.rmtree, target, ignore_errors=True)).items()
-    }
-    return times
+    calls = {"copy": partial(copy, folder, target)}
+    for count in workers:
+        calls[f"solve, workers={count}"] = partial(solve, folder, pattern, count)
+        calls[f"prune, workers={count}"] = partial(prune, folder, target, pattern, count)
+    clear = partial(shutil.rmtree, target, ignore_errors=True)
+    return {name: statistics.median(taken) for name, taken in in_turn(calls, repeats, clear).items()}
 
 
 def in_turn(calls, repeats, clear):
@@ -153,16 +151,25 @@ def main():
     if options.command == "make":
         make(options.folder, options.gigabytes)
         return
-    print("| pattern | workers | copy, s | solve, s | prune, s | prune / max(copy, solve) | speed-up |")
-    print("|---|--:|--:|--:|--:|--:|--:|")
+    print(
+        "| pattern | workers | copy, s | solve, s | prune, s | prune / larger | gain, solve | gain, prune |"
+    )
+    print("|---|--:|--:|--:|--:|--:|--:|--:|")
     for pattern in options.patterns:
         times = measure(options.folder, pattern, options.workers, options.repeats)
         for count in options.workers:
-            copied, solved = times["copy"], times[f"solve, workers={count}"]
-            pruned, first = (times[f"prune, workers={n}"] for n in (count, options.workers[0]))
-            ratio, gain = pruned / max(copied, solved), first / pruned
-            cells = (f"{number:.2f}" for number in (copied, solved, pruned, ratio, gain))
+            cells = (f"{number:.2f}" for number in row(times, count, options.workers[0]))
             print(f"| {pattern} | {count} | {' | '.join(cells)} |", flush=True)
+
+
+def row(times, count, first):
+    """Times with some workers, the ratio to the larger of copy and solve, gains over ``first`` workers."""
+    copied = times["copy"]
+    solved, pruned = (times[f"{what}, workers={count}"] for what in ("solve", "prune"))
+    gains = (
+        times[f"{what}, workers={first}"] / taken for what, taken in (("solve", solved), ("prune", pruned))
+    )
+    return copied, solved, pruned, pruned / max(copied, solved), *gains
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ adapters/ (torch and JAX), cli/.
 
 from importlib.util import find_spec
 
-if find_spec("masksolve._ext.exact") is None:  # Python was started in a clone, whose sources come first
+if find_spec("masksolve._ext.tiles") is None:  # Python was started in a clone, whose sources come first
     raise ImportError(
         "masksolve is imported from a source folder whose compiled modules were not built: run "
         "`pip install -e .` in it, or start Python in another folder"

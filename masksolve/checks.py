@@ -9,11 +9,14 @@ from __future__ import annotations
 import difflib
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from numbers import Real
+from types import MappingProxyType
 from typing import Any, TypeVar, cast
 
 Chosen = TypeVar("Chosen", bound=str)
+
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 def integer(name: str, value: object, *, least: int | None = None, most: int | None = None) -> int:
@@ -55,19 +58,25 @@ def number(
     return value
 
 
-def choice(name: str, value: object, choices: tuple[Chosen, ...]) -> Chosen:
-    """``value`` if it is one of the strings."""
+def choice(
+    name: str, value: object, choices: tuple[Chosen, ...], elsewhere: Mapping[str, str] = _NONE
+) -> Chosen:
+    """``value`` if it is one of the strings; ``elsewhere`` is as for `did_you_mean`."""
     if isinstance(value, str) and value in choices:
         return choices[choices.index(value)]
     expected = f"{name} must be one of {', '.join(map(repr, choices))}"
     if not isinstance(value, str):
         raise TypeError(f"{expected}; got {value!r}")
-    raise ValueError(f"{expected}; got {value!r}{did_you_mean(value, choices)}")
+    raise ValueError(f"{expected}; got {value!r}{did_you_mean(value, choices, elsewhere)}")
 
 
-def did_you_mean(value: str, known: Iterable[str]) -> str:
-    """Words that end an error message with the nearest known name, in any case; empty if none is near."""
-    names = {name.lower(): name for name in known}
+def did_you_mean(value: str, known: Iterable[str], elsewhere: Mapping[str, str] = _NONE) -> str:
+    """Words that end an error message with the nearest known name, in any case; empty if none is near.
+
+    ``elsewhere`` maps what other tools and papers call something to its name here. Misspelling such a word
+    finds that name as well.
+    """
+    names = {**elsewhere, **{name.lower(): name for name in known}}
     near = difflib.get_close_matches(value.lower(), list(names), 1)
     return f"; did you mean {names[near[0]]!r}?" if near else ""
 

@@ -12,7 +12,12 @@ class MaskSolveError(Exception):
 
 
 class BackendUnavailableError(MaskSolveError, ImportError):
-    """A backend needs a package that is not installed."""
+    """A backend or another function needs a package that is not installed; the message names the command."""
+
+    @classmethod
+    def needing(cls, what: str, package: str, extra: str) -> BackendUnavailableError:
+        """Say what needs which package, and the command that installs it; pip reads it from a clone, too."""
+        return cls(f'{what} needs {package}: pip install "masksolve[{extra}]"')
 
 
 class BackendRefusedError(MaskSolveError, ValueError):
@@ -27,9 +32,9 @@ class InfeasibleError(MaskSolveError, ValueError):
     tile : int
         Index of the first offending tile, row-major over (batch, tile row, tile column).
     axis : str
-        ``"row"`` or ``"column"``.
+        ``"row"`` or ``"column"``; ``"tile"`` where V:N:M has no four columns for all rows.
     index : int
-        The row or column inside the tile.
+        The row or column inside the tile; 0 for a tile.
     """
 
     def __init__(self, message: str, *, tile: int, axis: str, index: int) -> None:

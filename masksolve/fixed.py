@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from ._ext.exact import fill_tiles
+from ._ext.tiles import fill_tiles
 from .backends.base import Report
 from .backends.exact import Exact
 from .certificate import prove

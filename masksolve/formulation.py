@@ -106,9 +106,7 @@ class FlowNetwork:
         try:
             import networkx as nx
         except ImportError as error:
-            raise BackendUnavailableError(
-                'networkx() needs networkx: pip install "masksolve[networkx]"'
-            ) from error
+            raise BackendUnavailableError.needing("networkx()", "networkx", "networkx") from error
         graph = nx.MultiDiGraph()
         graph.add_nodes_from(
             (node, {"demand": -supply}) for node, supply in enumerate(self.supplies.tolist())
@@ -175,7 +173,7 @@ class Formulation:
         try:
             from scipy import sparse
         except ImportError as error:
-            raise BackendUnavailableError('lp() needs SciPy: pip install "masksolve[highs]"') from error
+            raise BackendUnavailableError.needing("lp()", "SciPy", "highs") from error
         side, entry = np.nonzero(self.line >= 0)
         shape = (len(self.least), self.scores.size)
         matrix = sparse.csr_array((np.ones(len(side)), (self.line[side, entry], entry)), shape=shape)

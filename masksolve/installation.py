@@ -55,7 +55,7 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, Any] |
 
 
 def _config() -> dict[str, Any]:
-    from ._ext.exact import instruction_sets
+    from ._ext.tiles import instruction_sets
     from .backends.exact import VARIABLE, Exact
 
     try:

@@ -7,6 +7,7 @@ with any colour vision.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -29,8 +30,10 @@ if TYPE_CHECKING:
 __all__ = ["compare", "gaps", "mask", "retained", "scores"]
 
 _KEPT, _DROPPED, _OTHER, _BOTH = "#1f5fa8", "#e4e7eb", "#d9822b", "#7a8794"
-_COUNTED = 64
-"""Rows and columns up to which counts are written beside a mask."""
+_COUNTED = 32
+"""Rows and columns up to which counts are written beside a mask; the numbers of more would touch."""
+_FAR = 1e6
+"""Scores of more than so many times the median are off the scale, such as -1e20 for what must be dropped."""
 
 
 def __dir__() -> list[str]:
@@ -55,7 +58,7 @@ def mask(
         What the mask follows; a result knows its own.
     ax : matplotlib Axes or None
     counts : bool or None
-        Whether to write the counts; None: where there is room for them (up to 64 rows and columns).
+        Whether to write the counts; None: where there is room for them (up to 32 rows and columns).
 
     Returns
     -------
@@ -95,24 +98,23 @@ def scores(
     -------
     matplotlib Figure
     """
-    import matplotlib as mpl
-
+    plt = _pyplot()
     shown = _shown("mask", mask, pattern)
     values = _values(scores, mask)
     figure: Figure
     height, width = values.shape
     size = (9.0, min(max(4.2 * height / width, 1.5), 8.0) + 0.6)
-    figure, (left, right) = _pyplot().subplots(1, 2, figsize=size, layout="constrained", sharey=True)
-    most = float(np.abs(values).max(initial=0.0)) or 1.0
+    figure, (left, right) = plt.subplots(1, 2, figsize=size, layout="constrained", sharey=True)
+    most, beyond = _scale(values)
     limits: dict[str, Any] = {"vmin": 0 if values.min(initial=0.0) >= 0 else -most, "vmax": most}
-    colours = mpl.colormaps["viridis" if limits["vmin"] == 0 else "RdBu"].with_extremes(bad=_DROPPED)
+    colours = plt.get_cmap("viridis" if limits["vmin"] == 0 else "RdBu").with_extremes(bad=_DROPPED)
     picture = left.imshow(values, cmap=colours, interpolation="none", **limits)
     right.imshow(np.ma.array(values, mask=~shown.mask), cmap=colours, interpolation="none", **limits)
     for ax in (left, right):
         _tile_lines(ax, shown)
     left.set_title("scores")
     right.set_title(f"kept by {shown.pattern}")
-    figure.colorbar(picture, ax=[left, right], shrink=0.8)
+    figure.colorbar(picture, ax=[left, right], shrink=0.8, extend=beyond)
     return figure
 
 
@@ -140,6 +142,7 @@ def retained(scores: npt.ArrayLike, result: MaskResult, *, ax: Axes | None = Non
     ax = _axes(ax, share.shape)
     picture = ax.imshow(share, cmap="viridis", interpolation="none", aspect="auto")
     ax.figure.colorbar(picture, ax=ax, format=lambda value, _: f"{value:.0%}")
+    ax.locator_params(integer=True, min_n_ticks=1)
     ax.set(xlabel="tile column", ylabel="tile row", title=f"retained score, {shown.pattern}")
     return ax
 
@@ -157,16 +160,20 @@ def gaps(*results: MaskResult, ax: Axes | None = None) -> Axes:
     -------
     matplotlib Axes
     """
-    found = {f"{result.backend}, {result.pattern}": _tile_gaps(result) for result in results}
-    if not any(gap.size for gap in found.values()):
+    found = [_tile_gaps(result) for result in results]
+    if not any(gap.size for gap in found):
         raise ValueError("results must have tiles to draw, got none")
     ax = _axes(ax, (3, 5))
-    largest = max((gap.max(initial=0.0) for gap in found.values()), default=0.0)
-    edges = np.linspace(0.0, max(float(largest), 1e-12), 41)
-    for colour, (name, gap) in zip((_KEPT, _OTHER, _BOTH) * len(found), found.items(), strict=False):
-        label = f"{name}: {np.mean(gap <= 1e-6) if gap.size else 1:.0%} of tiles within 1e-6"
-        ax.hist(gap, bins=edges.tolist(), color=colour, alpha=0.7, label=label)
+    edges = np.linspace(0.0, max(*(float(gap.max(initial=0.0)) for gap in found), 1e-12), 41)
+    proven = [np.mean(gap <= 1e-6) if gap.size else 1.0 for gap in found]
+    labels = [
+        f"{result.backend}, {result.pattern}: {share:.0%} of tiles within 1e-6"
+        for result, share in zip(results, proven, strict=True)
+    ]
+    colours = list(itertools.islice(itertools.cycle((_KEPT, _OTHER, _BOTH)), len(found)))
+    ax.hist(found, bins=edges.tolist(), color=colours, label=labels)  # side by side: none hides another
     ax.set(yscale="log", xlabel="gap of a tile", ylabel="tiles", title="proven distance from the optimum")
+    ax.set_ylim(bottom=0.5)  # so that the bar of a single tile is seen
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:.3g}")
     ax.legend()
     return ax
@@ -195,6 +202,7 @@ def compare(
     -------
     matplotlib Axes
     """
+    _pyplot()
     from matplotlib.patches import Patch
 
     shown = _shown("first", first, pattern)
@@ -202,6 +210,8 @@ def compare(
     if one.shape != other.shape:
         raise ValueError(f"second must have the shape of first {one.shape}, got {other.shape}")
     called = names or (_name(first, "first"), _name(second, "second"))
+    if called[0] == called[1]:
+        called = f"first ({called[0]})", f"second ({called[1]})"
     ax = _axes(ax, one.shape)
     colours = (_DROPPED, _KEPT, _OTHER, _BOTH)
     ax.imshow(one + 2 * other, cmap=_colours(*colours), vmin=0, vmax=3, interpolation="none")
@@ -217,7 +227,7 @@ def _pyplot() -> Any:
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
-        raise BackendUnavailableError('pictures need matplotlib: pip install "masksolve[plot]"') from error
+        raise BackendUnavailableError.needing("masksolve.plot", "matplotlib", "plot") from error
     return plt
 
 
@@ -264,6 +274,15 @@ def _values(scores: npt.ArrayLike, mask: object) -> Float64Array:
     """First matrix of what scores are worth, for the mask of a result; else of the scores themselves."""
     of: Score = mask.score if isinstance(mask, MaskResult) else "value"
     return worth(_plane(real_array("scores", scores)).astype(np.float64), of)
+
+
+def _scale(values: Float64Array) -> tuple[float, str]:
+    """Give the largest magnitude that colours tell apart, and on which sides scores lie beyond it."""
+    sizes = np.abs(values[values != 0])
+    usual = sizes[sizes <= _FAR * np.median(sizes)] if sizes.size else sizes
+    most = float(usual.max(initial=0.0)) or 1.0
+    sides = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
+    return most, sides[bool((values < -most).any()), bool((values > most).any())]
 
 
 def _name(mask: object, otherwise: str) -> str:

@@ -11,15 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from . import checks, pairs
-from ._ext import scan
-from ._ext.floating_point import Default
+from ._ext import arrays
+from ._ext.arrays import DefaultArithmetic
 from .arrays import boolean_array, check_real, check_shape, dtype_name, real_array
 from .frameworks import Framework, framework_of
 from .frameworks.compat import device_of
 from .pattern import Pattern
 from .rounding import total
 from .tiling import Tiling, tiling_of
-from .types import SCORES, BoolArray, Score
+from .types import SCORES, SCORES_ELSEWHERE, BoolArray, Score
 
 LARGEST_SINGLE = 2.0**96
 """Scores up to this are solved in float32 if it holds them exactly: their sums stay far from overflow."""
@@ -118,7 +118,7 @@ class MaskProblem:
             For shapes, values or forced choices that no mask can satisfy.
         """
         pattern = Pattern.parse(pattern)
-        worth: Any = checks.choice("score", score, SCORES)
+        worth: Any = checks.choice("score", score, SCORES, SCORES_ELSEWHERE)
         array: Any
         if framework is None:
             array = real_array("scores", scores)
@@ -141,7 +141,9 @@ class MaskProblem:
         problem._check_forced()
         if not pattern.pair:
             return problem
-        with Default():  # denormal numbers add up whatever mode another library has left this thread in
+        with (
+            DefaultArithmetic()
+        ):  # denormal numbers add up whatever mode another library has left this thread in
             return problem._of_pairs() if framework is None else problem._of_sums()
 
     @property
@@ -191,7 +193,7 @@ class MaskProblem:
             return None
         if dtype_name(self.scores).startswith(("bool", "uint")):
             return None
-        return scan.negative_share(self.scores, math.ceil(_SAMPLE ** (1 / self.scores.ndim)))
+        return arrays.negative_share(self.scores, math.ceil(_SAMPLE ** (1 / self.scores.ndim)))
 
     def read(self) -> MaskProblem:
         """Read the scores; the same problem with them found finite and small enough to be summed.
@@ -293,7 +295,7 @@ class MaskProblem:
         if "float" not in dtype_name(self.scores):
             return self.largest
         if self.framework is None:
-            return scan.largest_magnitude(self.scores)
+            return arrays.largest_magnitude(self.scores)
         if not self.size:
             return 0.0
         with self.framework.double_precision():
@@ -335,7 +337,10 @@ class MaskProblem:
 
 def _most(score: float, of: Score) -> float:
     """Return the largest magnitude of an entry whose score is at most ``score``."""
-    return math.sqrt(score) if of == "square" else score
+    if of != "square":
+        return score
+    root = math.sqrt(score)
+    return root if root * root <= score else math.nextafter(root, 0.0)
 
 
 def _ordinary(dtype: str, score: Score, size: int) -> float:

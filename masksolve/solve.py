@@ -13,7 +13,7 @@ from typing import Any, Unpack
 import numpy as np
 import numpy.typing as npt
 
-from ._ext.floating_point import Default
+from ._ext.arrays import DefaultArithmetic
 from .arrays import check_prices, dtype_name
 from .backends import choose, configure, finishes
 from .backends.base import Backend, Report
@@ -173,7 +173,8 @@ def solve(
         tiles=tiles,
     )
     # What is solved in one go has nothing to hand out before its end.
-    with Default(), catching(unless=problem.size <= min(engine.chunk_entries, _SMALL)) as interruption:
+    in_one_go = problem.size <= min(engine.chunk_entries, _SMALL)
+    with DefaultArithmetic(), catching(unless=in_one_go) as interruption:
         result = run.result(interruption, reason)
     if out is not None or framework is not None:
         result = replace(result, mask=_answer(result.mask, out, scores, framework, there))

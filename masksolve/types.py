@@ -19,6 +19,8 @@ Score = Literal["value", "magnitude", "square"]
 """What an entry is worth: itself, its absolute value, or its square."""
 
 SCORES: tuple[Score, ...] = ("value", "magnitude", "square")
+SCORES_ELSEWHERE = {"abs": "magnitude", "|w|": "magnitude", "l1": "magnitude", "l2": "square", "raw": "value"}
+"""What other tools call them."""
 
 
 BackendName = Literal[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+import unicodedata
 from typing import Any
 
 _WORDS = ("pair", "at_most", "pad", "dense")
@@ -15,7 +16,7 @@ LIKE = (
     "pattern must look like '2:4', '4:8-T', '2:4 x 4:8' or '64:2:8' (kept:group, -T for transposable, rows x "
     "columns, V:kept:group), optionally followed by 'pair', 'at_most', 'pad' or 'dense', 'axis=K'"
 )
-_SEPARATED = r"\s*(?::|/|-|x|of)\s*"
+_SEPARATED = r"\s*(?:[:;/.,x-]|of|\s)\s*"
 _NEARLY = re.compile(
     rf"(?:(?P<vector>\d{{1,4}})\s*:\s*(?=\d{{1,3}}\s*:))?(?P<n>\d{{1,3}}){_SEPARATED}(?P<m>\d{{1,3}})"
     rf"(?:\s*(?:x|\*|by|,)\s*(?P<column_n>\d{{1,3}}){_SEPARATED}(?P<column_m>\d{{1,3}}))?"
@@ -54,32 +55,56 @@ def read(text: str) -> dict[str, Any] | None:
     }
 
 
+_MEANT = {
+    **{word: word for word in _WORDS},
+    **dict.fromkeys(("t", "transpose", "transposable", "bidirectional"), "-T"),
+    **dict.fromkeys(("exact", "semi", "structured", "sparse", "sparsity", "rows"), ""),
+    "columns": "axis=-2",
+}
+"""What words beside the numbers were meant to say, misspelt ones too; "" where a pattern says it anyhow."""
+
+
 def guess(text: str) -> str:
     """Guess which pattern a text was meant to be; what follows no grammar if nothing is near."""
-    text = text.strip().lower().replace("\N{MULTIPLICATION SIGN}", "x").replace("\N{FULLWIDTH COLON}", ":")
-    text = re.sub(r"^([a-z_ -]*[a-z])\s+(\d.*)", r"\2 \1", text)  # "transposable 2:4": words come last
+    text = unicodedata.normalize("NFKC", text).lower().replace("\N{MULTIPLICATION SIGN}", "x")
+    text = text.strip(" \t\n.,:;'`\"\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}")
+    text = re.sub(r"^([a-z_ -]*[a-z])\s*(\d.*)", r"\2 \1", text)  # "transposable 2:4": words come last
+    text = re.sub(r"^(\d)(\d{1,2})(?=\D*$)", _apart, text)
     match = _NEARLY.fullmatch(text) if text.isascii() else None
     if match is None:
         return ""
     meant = _ordered(match["n"], match["m"])
     if match["vector"] is not None:
         meant = f"{int(match['vector'])}:{meant}"
-    rest = re.sub(r"\b(\w+)-t\b", r"t \1", match["rest"])  # "pair-t", where -T belongs to the numbers
-    rest = re.sub(r"\baxis\s*=?\s*(?=-?\d)", "axis=", rest.replace("at most", "at_most"))
-    words = [
-        word for word in re.split(r"[\s,]+", rest) if word != "exact"
-    ]  # which it is unless "at_most" is said
     if match["column_n"] is not None:
         meant += f" x {_ordered(match['column_n'], match['column_m'])}"
-    elif words and words[0] in ("t", "transpose", "transposed", "transposable"):
-        meant += "-T"
-        del words[0]
-    for word in filter(None, words):
-        near = [word] if word.startswith("axis=") else difflib.get_close_matches(word, _WORDS, 1)
-        meant += f" {near[0]}" if near else " ?"  # which no pattern has
-    if match["column_n"] is not None and "at_most" not in meant and not _same_share(match):
-        meant += " at_most"  # under which alone two shares go together
-    return meant
+    words = _words(match["rest"])
+    if "-T" in words:
+        words.remove("-T")
+        meant += "-T" if match["column_n"] is None else ""  # which two budgets say already
+    if match["column_n"] is not None and "at_most" not in words and not _same_share(match):
+        words.append("at_most")  # under which alone two shares go together
+    return " ".join([meant, *words])
+
+
+def _words(rest: str) -> list[str]:
+    """Translate the words behind the numbers, each once; unknown ones to ``?``, which no pattern has."""
+    axis = re.search(r"\b(?:axis|dim)\s*=?\s*(-?\d{1,2})\b", rest)
+    if axis is not None:
+        rest = rest.replace(axis[0], " ")
+    found = []
+    for word in re.findall(r"[^\s,;.^()-]+", re.sub(r"\bat[\s_-]most\b", "at_most", rest)):
+        near = difflib.get_close_matches(word, _MEANT, 1)
+        found.append(_MEANT[near[0]] if near else "?")
+    if axis is not None:
+        found.append(f"axis={axis[1]}")
+    return list(dict.fromkeys(filter(None, found)))
+
+
+def _apart(match: re.Match[str]) -> str:
+    """Two numbers written as one, as in "24" and "816", if the second is a multiple of the first."""
+    n, m = int(match[1]), int(match[2])
+    return f"{n}:{m}" if n and m % n == 0 else match[0]
 
 
 def _same_share(match: re.Match[str]) -> bool:
@@ -104,4 +129,6 @@ def describe_wrong_type(value: object) -> str:
         if n.isdecimal() and m.isdecimal():
             both_ways = len(value) == 3 and value[2] in (True, "T", "t", "-T")
             return f"{fault} {value!r}; did you mean '{n}:{m}{'-T' if both_ways else ''}'?"
-    return f"{fault}; the array comes first, then the pattern" if hasattr(value, "shape") else fault
+    if hasattr(value, "shape") or hasattr(value, "state_dict"):  # an array, or a module of torch
+        return f"{fault}; the {'array' if hasattr(value, 'shape') else 'model'} comes first, then the pattern"
+    return fault

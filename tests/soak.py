@@ -25,7 +25,7 @@ from assertions import assert_optimal
 from engine_tiles import SCORES, assert_proven, hostile, solve, worth
 
 import masksolve as ms
-from masksolve._ext.exact import instruction_sets
+from masksolve._ext.tiles import instruction_sets
 from masksolve.testing import FAMILIES
 
 DTYPES = (np.float16, ml_dtypes.bfloat16, np.float32, np.float32, np.float64, np.int8, np.int16, np.int32,

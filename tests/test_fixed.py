@@ -13,7 +13,7 @@ from assertions import assert_feasible
 from engine import RUNNING
 
 import masksolve as ms
-from masksolve._ext.exact import fill_tiles
+from masksolve._ext.tiles import fill_tiles
 from masksolve.fixed import fill
 from masksolve.layout.host import HostLayout
 from masksolve.problem import MaskProblem

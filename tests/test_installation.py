@@ -10,7 +10,7 @@ import pytest
 
 import masksolve as ms
 from masksolve import installation
-from masksolve._ext.exact import instruction_sets
+from masksolve._ext.tiles import instruction_sets
 from masksolve.backends.exact import VARIABLE
 
 RUNNING = [name for name, runs in instruction_sets().items() if runs]

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from masksolve import Pattern
-from masksolve._ext import scan
+from masksolve._ext import arrays
 from masksolve.arrays import check_shape, is_real
 from masksolve.problem import MaskProblem
 
@@ -55,7 +55,7 @@ def test_scan_finds_the_largest_magnitude(dtype: npt.DTypeLike) -> None:
         array[:0],
     ]
     for view in views:
-        assert scan.largest_magnitude(view) == largest(np.asarray(view))
+        assert arrays.largest_magnitude(view) == largest(np.asarray(view))
 
 
 @DTYPES
@@ -63,10 +63,10 @@ def test_scan_sees_every_entry(dtype: npt.DTypeLike) -> None:
     array = np.zeros(300, dtype)
     for index in range(300):
         array[index] = 1
-        assert scan.largest_magnitude(array) == 1.0
-        assert scan.largest_magnitude(array[::-1]) == 1.0
+        assert arrays.largest_magnitude(array) == 1.0
+        assert arrays.largest_magnitude(array[::-1]) == 1.0
         array[index] = 0
-    assert scan.largest_magnitude(array) == 0.0
+    assert arrays.largest_magnitude(array) == 0.0
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=lambda dtype: np.dtype(dtype).name)
@@ -75,25 +75,25 @@ def test_scan_sees_every_value_that_is_not_finite(dtype: npt.DTypeLike, value: f
     largest_finite = ml_dtypes.finfo(dtype).max
     for index in (0, 63, 64, 199):
         array = np.full(200, largest_finite, dtype)
-        assert scan.largest_magnitude(array) == float(largest_finite)
+        assert arrays.largest_magnitude(array) == float(largest_finite)
         array[index] = value
-        assert not np.isfinite(scan.largest_magnitude(array))
-        assert not np.isfinite(scan.largest_magnitude(array.reshape(10, 20).T))
+        assert not np.isfinite(arrays.largest_magnitude(array))
+        assert not np.isfinite(arrays.largest_magnitude(array.reshape(10, 20).T))
 
 
 @pytest.mark.parametrize("dtype", INTEGERS, ids=lambda dtype: np.dtype(dtype).name)
 def test_scan_of_the_least_and_greatest_integers(dtype: npt.DTypeLike) -> None:
     least, greatest = np.iinfo(dtype).min, np.iinfo(dtype).max
-    assert scan.largest_magnitude(np.array([least, 0], dtype)) == float(-least)
-    assert scan.largest_magnitude(np.array([greatest, 0], dtype)) == float(greatest)
+    assert arrays.largest_magnitude(np.array([least, 0], dtype)) == float(-least)
+    assert arrays.largest_magnitude(np.array([greatest, 0], dtype)) == float(greatest)
 
 
 def test_scan_of_unaligned_memory() -> None:
     array = np.zeros(4 * 301 + 1, np.uint8)[1:].view(np.float32)
     array[:] = values(np.float32, (301,))
     assert not array.flags.aligned
-    assert scan.largest_magnitude(array) == largest(array)
-    assert scan.largest_magnitude(array[::-2]) == largest(array[::-2])
+    assert arrays.largest_magnitude(array) == largest(array)
+    assert arrays.largest_magnitude(array[::-2]) == largest(array[::-2])
 
 
 @DTYPES

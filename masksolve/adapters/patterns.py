@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -32,8 +32,15 @@ class LayerPatterns:
     alone: bool
 
     @classmethod
-    def of(cls, pattern: Patterns) -> LayerPatterns:
+    def of(cls, pattern: Patterns, *, any_axis: bool = False) -> LayerPatterns:
         """Read what a caller gave as ``pattern``.
+
+        Parameters
+        ----------
+        pattern : Pattern or str, or mapping from str to them
+        any_axis : bool
+            Whether axes may be counted from the front, as `masksolve.solve` takes them. By default groups
+            run along the last axis or the one before, so that they can be turned with a layer's matrix.
 
         Raises
         ------
@@ -45,15 +52,27 @@ class LayerPatterns:
         >>> print(LayerPatterns.of({"0": "2:4", "*": "dense"}))
         {'0': '2:4', '*': 'dense'}
         """
+        parse = ms.Pattern.parse if any_axis else layer_pattern
         if not isinstance(pattern, Mapping):
-            return cls((("*", layer_pattern(pattern)),), True)
+            return cls((("*", parse(pattern)),), True)
         for glob in pattern:
             if not isinstance(glob, str):
                 raise TypeError(f"pattern must be a pattern, or patterns by names of layers, got {glob!r}")
-        rules = tuple((glob, None if of == DENSE else layer_pattern(of)) for glob, of in pattern.items())
+        rules = tuple((glob, None if of == DENSE else parse(of)) for glob, of in pattern.items())
         if all(each is None for _, each in rules):
             raise ValueError(f"pattern must name a layer to prune, got {dict(pattern)}")
         return cls(rules, False)
+
+    def check_names(self, weights: Sequence[Sequence[str]]) -> None:
+        """Refuse a name that fits none of the weights, which is most likely misspelt.
+
+        Raises
+        ------
+        ValueError
+            If there is one.
+        """
+        if not self.alone:
+            check_names("pattern", [glob for glob, _ in self.rules], weights)
 
     @property
     def first(self) -> ms.Pattern:
@@ -72,6 +91,30 @@ class LayerPatterns:
         if self.alone:
             return str(self.first)
         return str({glob: DENSE if each is None else str(each) for glob, each in self.rules})
+
+
+def check_names(argument: str, globs: Iterable[str], weights: Sequence[Sequence[str]]) -> None:
+    """Refuse a name or wildcard that fits none of the weights.
+
+    Parameters
+    ----------
+    argument : str
+        Whose names these are.
+    globs : iterable of str
+    weights : sequence of sequences of str
+        Each weight's names; the first of them is shown.
+
+    Raises
+    ------
+    ValueError
+        If there is one.
+    """
+    for glob in globs:
+        if not any(fnmatchcase(name, glob) for names in weights for name in names):
+            raise ValueError(
+                f"{argument}: {glob!r} matches no weight of two axes or more; there are "
+                f"{[names[0] for names in weights[:8]]}"
+            )
 
 
 def refuse_names(pattern: object, reason: str) -> None:

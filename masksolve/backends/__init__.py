@@ -41,6 +41,13 @@ _OF_PATTERNS = {
     "constraint": "4:8-T at_most",
     "remainder": "4:8-T pad",
     "axis": "2:4 axis=0",
+    "dim": "2:4 axis=0",
+    "n": "2:4",
+    "m": "2:4",
+    "density": "2:4",
+    "sparsity": "2:4",
+    "at_most": "4:8-T at_most",
+    "pad": "4:8-T pad",
     "columns": "2:4 x 4:8",
     "pair": "4:8 pair",
     "vector": "64:2:8",
@@ -61,6 +68,45 @@ _ARGUMENTS = (
     "score",
 )
 """Arguments of `masksolve.solve` that a misspelt option may have meant."""
+
+_ARGUMENTS_ELSEWHERE = {
+    "solver": "backend",
+    "method": "backend",
+    "criterion": "score",
+    "abs": "score",
+    "threads": "workers",
+    "n_jobs": "workers",
+    "timeout": "time_limit",
+    "callback": "progress",
+    "verbose": "progress",
+    "init": "warm_start",
+    "forced": "keep",
+}
+_BACKENDS_ELSEWHERE = {
+    "scipy": "highs",
+    "linprog": "highs",
+    "milp": "highs",
+    "gurobi": "highs",
+    "cplex": "highs",
+    "cp-sat": "ortools",
+    "google": "ortools",
+    "tsenor": "entropic",
+    "sinkhorn": "entropic",
+    "optimal transport": "entropic",
+    "algorithm 1": "cover",
+    "2-approximation": "cover",
+    "venom": "columns",
+    "brute force": "enumerate",
+    "optimal": "exact",
+    "flow": "exact",
+    "cpu": "exact",
+    "numpy": "exact",
+    "gpu": "auto",
+    "cuda": "auto",
+    "torch": "auto",
+    "jax": "auto",
+}
+"""What other tools and papers call an argument, or a method; on a GPU, ``auto`` finds the right one."""
 
 _offered: dict[str, type[Backend]] = {}
 
@@ -172,7 +218,7 @@ def _where_it_belongs(option: str, known: Iterable[str]) -> str:
     owners = [name for name in _BUILT_IN if option in defaults(load(name))]
     if owners:
         return f"; it is an option of {', '.join(map(repr, owners))}"
-    return did_you_mean(option, [*known, *_ARGUMENTS])
+    return did_you_mean(option, [*known, *_ARGUMENTS], _ARGUMENTS_ELSEWHERE)
 
 
 def configure(kind: type[Backend], options: Mapping[str, Any], pattern: Pattern, *, forced: bool) -> Backend:
@@ -243,7 +289,7 @@ def load(name: str) -> type[Backend]:
     if name in _BUILT_IN:
         return _built_in(name)
     if not claims:
-        hint = did_you_mean(name, ["auto", *names()])
+        hint = did_you_mean(name, ["auto", *names()], _BACKENDS_ELSEWHERE)
         raise ValueError(f"backend must be one of {['auto', *names()]}, got {name!r}{hint}")
     return _plugged(claims[0])
 

@@ -10,12 +10,13 @@ import numpy as np
 
 from .. import checks
 from .._ext.columns import choose_columns
-from ..amounts import COLUMNS
+from ..certificate.columns import uses_few_columns
 from ..errors import BackendFailedError
 from ..layout import Block
 from ..pattern import Pattern
 from ..rounding import upper_sum
 from .base import Backend, Report
+from .feasibility import no_columns
 
 _TOLERANCE = 1e-12
 """A tile is proven if its bound is no more than this above what it keeps, relative to the magnitudes kept."""
@@ -45,7 +46,7 @@ class Columns(Backend):
     name: ClassVar[str] = "columns"
     exact: ClassVar[bool] = True
     guarantee: ClassVar[str] = "optimal for m <= 16, and beyond unless `most` ends it; always with a bound"
-    runs: ClassVar[str] = "V:N:M, exact or at_most; no keep= or drop="
+    runs: ClassVar[str] = "V:N:M, exact or at_most, keep= and drop="
     chunk_entries: ClassVar[int] = 1 << 18
     chooses_columns: ClassVar[bool] = True
 
@@ -53,20 +54,24 @@ class Columns(Backend):
         object.__setattr__(self, "most", checks.integer("most", self.most, least=0))
 
     def refuses(self, pattern: Pattern, *, forced: bool) -> str | None:
-        """Refuse everything but V:N:M, and forced choices."""
+        """Refuse everything but V:N:M."""
         if pattern.vector is None:
             return f"solves patterns V:N:M such as '64:2:8' only, got '{pattern}'; use backend='exact'"
-        return "takes no keep= and drop=; set their scores to large values" if forced else None
+        return None
 
     def solve(self, block: Block, first: int, last: int) -> Report:
         """Solve the tiles; the kernel's masks are counted here."""
         chunk = block.on_host(first, last)
         scores = np.ascontiguousarray(chunk.scores)
-        least, most = block.row_bounds
-        mask, objective, bound, evaluated = choose_columns(scores, least > 0, self.most)
+        keep, drop = (x if x is None else np.ascontiguousarray(x) for x in (chunk.keep, chunk.drop))
+        exact = block.row_bounds[0] > 0
+        mask, objective, bound, possible, evaluated = choose_columns(scores, exact, self.most, keep, drop)
+        if not possible.all():
+            raise no_columns(self.name, chunk.some(np.flatnonzero(~possible)[:1]))
         counts = mask.sum(axis=2)
-        wrong = (counts < least) | (counts > most)
-        if wrong.any() or (mask.any(axis=1).sum(axis=1) > COLUMNS).any():
+        wrong = (counts < block.row_bounds[0]) | (counts > block.row_bounds[1])
+        missed = (keep is not None and (keep > mask).any()) or (drop is not None and (drop & mask).any())
+        if wrong.any() or missed or not uses_few_columns(mask).all():
             raise BackendFailedError(
                 f"backend '{self.name}' wrote a mask that breaks the pattern; please report it"
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .._ext.greedy import solve_cover
+from .._ext.tiles import solve_cover
 from ..layout import Block
 from .heuristic import Heuristic
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .._ext import exact as engine
+from .._ext import tiles as engine
 from ..errors import InfeasibleError
 from ..layout import Block
 from ..problem import UnfitScoresError

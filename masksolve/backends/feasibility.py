@@ -6,6 +6,7 @@ from collections import deque
 
 import numpy as np
 
+from ..amounts import COLUMNS
 from ..errors import BackendFailedError, InfeasibleError, MaskSolveError
 from ..layout import Chunk
 from ..types import BoolArray, Bounds
@@ -34,6 +35,28 @@ def failure(name: str, chunk: Chunk, message: str) -> MaskSolveError:
                 index=index,
             )
     return BackendFailedError(f"backend '{name}' failed: {message}; use backend='exact'")
+
+
+def no_columns(name: str, chunk: Chunk) -> MaskSolveError:
+    """Find what to raise for V:N:M tiles of which the first has no mask beside the forced choices.
+
+    It names a row that has none by itself, or else says why no four columns serve all rows.
+    """
+    error = failure(name, chunk, "it found no columns")
+    if isinstance(error, InfeasibleError):
+        return error
+    used = 0 if chunk.keep is None else int(chunk.keep[0].any(axis=0).sum())
+    reason = (
+        f"entries to keep are in {used} columns, of which {COLUMNS} can be used"
+        if used > COLUMNS
+        else f"no {COLUMNS} columns hold what must be kept and leave every row {chunk.row_bounds[0]} entries"
+    )
+    return InfeasibleError(
+        f"keep and drop leave tile {chunk.numbers[0]} without a feasible mask: {reason}",
+        tile=chunk.numbers[0],
+        axis="tile",
+        index=0,
+    )
 
 
 def _offender(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 
-from .._ext import exact as engine
+from .._ext import tiles as engine
 from ..layout import Chunk
 from ..types import BoolArray, Bounds, Float64Array, Prices
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from glob import escape
 from typing import Any, Unpack
 
 import numpy as np
@@ -34,8 +35,9 @@ class DenseTiles:
 
     Attributes
     ----------
-    masks : dict, tuple or array of bool
-        Shape, array type and device of the scores; True = kept.
+    masks : dict, tuple or array of bool, or None
+        Shape, array type and device of the scores; True = kept. None if the choice is one for a checkpoint,
+        which is pruned by `recipe`.
     dense : dict, tuple or ndarray of bool
         Grid of tiles ``(..., tile rows, tile columns)`` of each array; True = dense.
     objective : float
@@ -83,6 +85,24 @@ class DenseTiles:
     def uniform(self) -> float:
         """What the pattern keeps without dense tiles, for comparison."""
         return math.fsum(self.levels.value[:, 0].tolist())
+
+    def recipe(self) -> dict[str, str | dict[str, Any]]:
+        """Patterns and dense tiles by name, as `masksolve.checkpoints.prune` takes them for its ``recipe``.
+
+        Raises
+        ------
+        ValueError
+            If the scores had no names, or are no matrices.
+        """
+        if self.form.names is None or any(len(shape) != 2 for shape in self.form.shapes):
+            raise ValueError("recipe needs scores by name, each of them a matrix")
+        pattern = str(self.pattern)
+        return {
+            escape(str(name)): {"pattern": pattern, "dense": grid_text(grid), "tile": list(self.tile)}
+            if grid.any()
+            else pattern
+            for name, grid in self.dense.items()
+        }
 
     def __repr__(self) -> str:
         height, width = self.tile
@@ -158,21 +178,52 @@ def dense_tiles(
     """
     pattern = Pattern.parse(pattern)
     form, arrays = taken(scores)
-    if (share is None) == (sparsity is None):
-        raise ValueError(f"share or sparsity must be given, and not both, got {share} and {sparsity}")
+    check_amount(share, sparsity)
     large = []
     for number, shape in enumerate(form.shapes):
         check_shape(form.called(number), shape, pattern)
         large.append(LargeTiles.of(form.called(number), tiling_of(pattern, shape), tile))
-    how: dict[str, Any] = {"score": score, "workers": workers, "duals": False, "tiles": True}
+    how: dict[str, Any] = {"score": score, "workers": workers}
     levels, masks = [], []
     for number, (array, each) in enumerate(zip(arrays, large, strict=True)):
-        sparse = solve(array, pattern, backend=backend, **how, **options)
-        full = solve(array, _full(pattern), **how)  # keeps everything, or under at_most what is worth it
-        levels.append(_levels(each, sparse, full, entries=share is None))
+        sparse, full = solved_both(array, pattern, how, {"backend": backend, **options})
+        levels.append(tile_levels(each, sparse, full, entries=share is None))
         masks.append((sparse.mask, full.mask))
         if progress is not None:
             progress(number + 1, len(arrays))
+    chosen = chosen_tiles(form, pattern, large, levels, share=share, sparsity=sparsity)
+    found = [
+        _mixed(*pair, each.entries(flags), array)
+        for pair, each, flags, array in zip(masks, large, form.listed(chosen.dense), arrays, strict=True)
+    ]
+    return replace(chosen, masks=form.answer(found))
+
+
+def check_amount(share: float | None, sparsity: float | None) -> None:
+    """Refuse neither and both."""
+    if (share is None) == (sparsity is None):
+        raise ValueError(f"share or sparsity must be given, and not both, got {share} and {sparsity}")
+
+
+def solved_both(
+    array: Any, pattern: Pattern, how: dict[str, Any], options: dict[str, Any]
+) -> tuple[MaskResult, MaskResult]:
+    """Solve an array by its pattern, and as if all of it were dense, which no backend need be asked for."""
+    how = {"duals": False, "tiles": True, **how}
+    # The second keeps everything, or under at_most what is worth it.
+    return solve(array, pattern, **how, **options), solve(array, _full(pattern), **how)
+
+
+def chosen_tiles(
+    form: Form,
+    pattern: Pattern,
+    large: Sequence[LargeTiles],
+    levels: Sequence[Levels],
+    *,
+    share: float | None,
+    sparsity: float | None,
+) -> DenseTiles:
+    """Choose among the tiles of all arrays; the result has no masks."""
     together = Levels(*map(np.concatenate, zip(*levels, strict=True)))
     budget = _budget(together, share, sparsity, form.entries)
     choice = choose(together, budget)
@@ -181,12 +232,8 @@ def dense_tiles(
         count = math.prod(each.grid)
         dense.append((choice.level[first : first + count] == 1).reshape(each.grid))
         first += count
-    found = [
-        _mixed(*pair, each.entries(flags), array)
-        for pair, each, flags, array in zip(masks, large, dense, arrays, strict=True)
-    ]
     return DenseTiles(
-        masks=form.answer(found),
+        masks=None,
         dense=form.answer(dense),
         objective=choice.objective,
         bound=choice.bound,
@@ -198,6 +245,11 @@ def dense_tiles(
         levels=together,
         form=form,
     )
+
+
+def grid_text(grid: BoolArray) -> str:
+    """Write a grid of tiles as hexadecimal digits: a bit for each tile, row by row, the highest one first."""
+    return np.packbits(grid).tobytes().hex()
 
 
 def _full(pattern: Pattern) -> Pattern:
@@ -220,7 +272,7 @@ def _budget(levels: Levels, share: float | None, sparsity: float | None, entries
     return budget
 
 
-def _levels(large: LargeTiles, sparse: MaskResult, full: MaskResult, *, entries: bool) -> Levels:
+def tile_levels(large: LargeTiles, sparse: MaskResult, full: MaskResult, *, entries: bool) -> Levels:
     """Cost, value and bound of every large tile, sparse and dense."""
     parts = []
     for level, result in enumerate((sparse, full)):

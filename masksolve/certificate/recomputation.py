@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from .._ext.floating_point import Default
+from .._ext.arrays import DefaultArithmetic
 from ..arrays import boolean_array, check_prices
 from ..frameworks import to_numpy
 from ..layout.host import HostBlock, HostLayout
@@ -78,7 +78,7 @@ def recompute(
         As `masksolve.solve`; also if ``mask`` does not follow the pattern or the forced choices,
         or if ``duals`` are not finite real numbers, or not shaped for it.
     """
-    with Default():
+    with DefaultArithmetic():
         problem = MaskProblem.of(scores, pattern, keep, drop, score=score).summed().read()
         asked = problem.asked
         entries = boolean_array("mask", mask)
@@ -119,7 +119,8 @@ def _recompute(block: HostBlock, first: int, last: int, pattern: Pattern) -> Cer
             f"not; see verify()"
         )
     if pattern.vector is not None:
-        bound = bound_columns(chunk.scores, mask, exact=chunk.row_bounds[0] > 0)
+        exact = chunk.row_bounds[0] > 0
+        bound = bound_columns(chunk.scores, mask, exact=exact, keep=chunk.keep, drop=chunk.drop)
         kept = np.where(mask, chunk.scores, 0.0).sum(axis=(1, 2)).tolist()
         return Certificate(math.fsum(kept), upper_sum(np.maximum(bound, kept).tolist()))
     prices = price(chunk, mask) if chunk.start is None else chunk.start

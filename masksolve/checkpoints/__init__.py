@@ -12,7 +12,7 @@
         │
     report.py, page.py, certificates.py, verifying.py, packing.py
 
-    allocating.py                              which tensor keeps how many, for one total
+    allocating.py, dense_grid.py               which tensor keeps how many, and which tiles all, for one total
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
-from ..budgets import Allocation
+from ..budgets import Allocation, DenseTiles
 from ..packing.metadata import Encoding
 from ..pattern import Pattern
 from . import packing, run, verifying
-from .allocating import allocate_plan, recipe_text
+from .allocating import allocate_plan, dense_plan, recipe_text
 from .folder import open_checkpoint
 from .plan import Plan, make_plan
 from .report import Report, TensorReport
@@ -39,6 +39,7 @@ __all__ = [
     "Report",
     "TensorReport",
     "allocate",
+    "dense_tiles",
     "pack",
     "plan",
     "prune",
@@ -136,6 +137,50 @@ def allocate(
     return allocate_plan(made, sparsity=sparsity, choices=choices, workers=workers, progress=progress)
 
 
+def dense_tiles(
+    source: str | Path,
+    pattern: Pattern | str,
+    *,
+    share: float | None = None,
+    sparsity: float | None = None,
+    tile: int | tuple[int, int] = 128,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    backend: str = "auto",
+    workers: int = 1,
+    options: Mapping[str, Any] | None = None,
+    progress: verifying.Told | None = None,
+) -> DenseTiles:
+    """Choose the tiles of all tensors of a checkpoint that stay dense, so that most is kept in all.
+
+    The scores are the magnitudes. Tensors are read in parts of a few megabytes, and nothing is written; the
+    result has no masks, but a ``recipe()`` for `prune`, which names the dense tiles of every tensor.
+
+    Parameters
+    ----------
+    source, include, exclude, backend, workers, options
+        As in `prune`.
+    pattern, share, sparsity, tile
+        As in `masksolve.dense_tiles`; share and sparsity are those of the tensors that are pruned.
+    progress : callable, optional
+        Called with a tensor's name, and how many bytes of how many are done.
+
+    Returns
+    -------
+    DenseTiles
+
+    Raises
+    ------
+    CheckpointError
+        If something cannot be read, every tensor would be left alone, or one is no matrix.
+    ValueError
+        If an argument is not what it should be, or `masksolve.solve` refuses a tensor; the message names it.
+    """
+    made = plan(source, pattern, include=include, exclude=exclude, backend=backend, options=options)
+    sizes = (tile, tile) if isinstance(tile, int) else tile
+    return dense_plan(made, sizes, share=share, sparsity=sparsity, workers=workers, progress=progress)
+
+
 def prune(
     source: str | Path,
     target: str | Path,
@@ -173,6 +218,7 @@ def prune(
         For all tensors that ``recipe`` does not name.
     recipe : str, Path or mapping, optional
         Patterns by glob on tensor names, first match first; a TOML file holds them in ``[patterns]``.
+        `allocate` and `dense_tiles` find some.
     include, exclude : sequence of str
         Globs on tensor names. Embeddings, heads, norms and routers are pruned only if a glob names
         them, as ``"lm_head*"`` does and ``"*"`` does not.

@@ -28,13 +28,14 @@ from ..rounding import relative_gap
 from ..solve import solve
 from ..types import Prices
 from ..whole_files import written_whole
+from .dense_grid import DenseGrid
 from .entries import Entry, in_order, read, weights_of
 from .formats import WeightFile, open_weights, safetensors_head
 from .journal import Workspace, naming_output
 from .plan import Plan, stores_prices
 from .report import Report
 from .selection import Treatment
-from .work import ENTRIES, matrices, parts
+from .work import ENTRIES, dense_in, matrices, parts, taken_out
 
 _KEY = "masksolve.certificate"
 _PROVEN = 1e-6
@@ -180,6 +181,7 @@ def prove(
 
     Checked for each tensor: kept weights are the original ones bit for bit, the mask follows the pattern,
     its sum is the stated one, and the prices bound what any other mask can keep as the certificate says.
+    Dense tiles are the original ones; that no other choice of tiles keeps more is no part of the certificate.
     """
     for key, stated in certificate.content["tensors"].items():
         file, _, name = key.partition(":")
@@ -220,7 +222,7 @@ def _prove(
         return replace(proof, wrong="it has another shape or number format than the original")
     treatment = None
     if proof.pattern is not None:
-        treatment = Treatment(Pattern.parse(proof.pattern), tuple(stated["order"]))
+        treatment = Treatment(Pattern.parse(proof.pattern), tuple(stated["order"]), DenseGrid.read(stated))
     objectives, bounds = [], []
     for number, (first, count, shape, order, pattern) in enumerate(parts(entry, treatment)):
         before, after = (read(path, each, first, count) for path, each in (original, output))
@@ -229,6 +231,12 @@ def _prove(
                 return replace(proof, wrong="it was left alone, and is not the original one")
             continue
         old, new = (matrices(buffer, entry, shape, order) for buffer in (before, after))
+        dense = dense_in(entry, treatment, first, shape, order)
+        entries, kept = taken_out(in_order(old, entry), entry.dtype, dense)
+        if entries is not None:
+            if not np.array_equal(old[entries], new[entries]):
+                return replace(proof, wrong="a dense tile is not the original one")
+            old, new = (np.where(entries, 0, each) for each in (old, new))
         mask = new != 0
         if not np.array_equal(np.where(mask, old, 0), new):
             return replace(proof, wrong="kept weights are not the original ones")
@@ -239,8 +247,8 @@ def _prove(
             found = _recompute(weights, mask, pattern, duals)
         except ValueError as error:
             return replace(proof, wrong=str(error))
-        objectives.append(found.objective)
-        bounds.append(found.bound)
+        objectives.append(found.objective + kept)
+        bounds.append(found.bound + kept)
     proof = replace(proof, objective=math.fsum(objectives), bound=math.fsum(bounds))
     return replace(proof, wrong=None if treatment is None else _disagreement(proof, stated))
 

@@ -7,33 +7,24 @@ error that can be reported.
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BufferedIOBase
 from pathlib import Path
-from threading import Lock
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import CheckpointError
+from .writing import room
 
 Bits = npt.NDArray[np.unsignedinteger[Any]]
 """The stored bits of floating-point numbers, as unsigned integers of the same width."""
 
 WIDTHS: Mapping[str, int] = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "F8_E4M3": 1, "F8_E5M2": 1}
 """Bytes of each number format that can be pruned, named as safetensors does."""
-
-_WRITTEN = 1 << 17
-"""Bytes that are handed to the operating system at a time, as by ``cp``. Linux caches a larger write in
-larger pages, which a virtual machine may first have to ask its host for: writes of four megabytes were ten
-times slower."""
-
-_LOCKS = tuple(Lock() for _ in range(64))
-"""By file. Linux lets one thread write into a file at a time; others would spin until they may."""
 
 _NUMPY = {"F64": "float64", "F32": "float32", "F16": "float16"}
 _ML_DTYPES = {"BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2"}
@@ -146,8 +137,12 @@ def _numbers(dtype: str) -> np.dtype[Any]:
     return numbers
 
 
-def read(path: Path, entry: Entry, first: int = 0, count: int | None = None) -> npt.NDArray[np.uint8]:
+def read(
+    path: Path, entry: Entry, first: int = 0, count: int | None = None, *, place: int = 0
+) -> npt.NDArray[np.uint8]:
     """Bytes ``first`` to ``first + count`` of a tensor, in memory of their own.
+
+    ``place`` says where in a file they will be written, if they will; see `masksolve.checkpoints.writing`.
 
     Raises
     ------
@@ -155,7 +150,7 @@ def read(path: Path, entry: Entry, first: int = 0, count: int | None = None) -> 
         If the file cannot be read, is shorter than it was, or its check sum is wrong.
     """
     count = entry.nbytes - first if count is None else count
-    buffer = np.empty(count, np.uint8)
+    buffer = room(count, place)
     try:
         if entry.member is None:
             _fill(path, entry.offset + first, buffer)
@@ -191,27 +186,3 @@ def _fill_from_member(path: Path, entry: Entry, first: int, buffer: npt.NDArray[
             raise EOFError(f"member {entry.member!r} ends too early")
         while first + len(buffer) == entry.nbytes and stream.read(1):
             raise ValueError(f"member {entry.member!r} goes on after the end of its array")
-
-
-def write(path: Path, offset: int, buffer: npt.NDArray[np.uint8]) -> None:
-    """Write bytes into an existing file.
-
-    Raises
-    ------
-    OSError
-        As the operating system says; the file name is attached.
-    """
-    view = buffer.data
-    descriptor = os.open(path, os.O_WRONLY | getattr(os, "O_BINARY", 0))
-    try:
-        os.lseek(descriptor, offset, os.SEEK_SET)
-        with _LOCKS[hash(path) % len(_LOCKS)]:
-            while view:
-                view = view[os.write(descriptor, view[:_WRITTEN]) :]
-        if hasattr(os, "posix_fadvise"):  # begins to bring them to the disk, which is waited for in the end
-            os.posix_fadvise(descriptor, offset, len(buffer), os.POSIX_FADV_DONTNEED)
-    except OSError as error:
-        error.filename = error.filename or str(path)
-        raise
-    finally:
-        os.close(descriptor)

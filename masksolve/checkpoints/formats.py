@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import CheckpointError
 from .entries import WIDTHS, Entry
+from .writing import BLOCK
 
 _NUMPY_NAMES = {2: "F16", 4: "F32", 8: "F64"}
 _LONGEST_HEADER = 100_000_000  # the limit of the safetensors package
@@ -198,8 +199,10 @@ def _safetensors(path: Path) -> WeightFile:
         for first, last in [item["data_offsets"]]
     ]
     entries.sort(key=lambda entry: (entry.offset, entry.nbytes))
-    places = tuple(entry.offset for entry in entries)
-    return WeightFile(path, ".safetensors", tuple(entries), head, places, path.stat().st_size)
+    padded = _in_whole_blocks(head[8:])
+    more = len(padded) - len(head)
+    places = tuple(entry.offset + more for entry in entries)
+    return WeightFile(path, ".safetensors", tuple(entries), padded, places, path.stat().st_size + more)
 
 
 def _torch(path: Path) -> WeightFile:
@@ -220,9 +223,16 @@ def safetensors_head(entries: Sequence[Entry], metadata: Mapping[str, str]) -> b
         place = [first, first + entry.nbytes]
         header[entry.name] = {"dtype": entry.dtype, "shape": list(entry.shape), "data_offsets": place}
         first += entry.nbytes
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text
+    return _in_whole_blocks(json.dumps(header).encode())
+
+
+def _in_whole_blocks(header: bytes) -> bytes:
+    """Precede a header with its length, and pad it, so that tensors begin with a block of the disk.
+
+    The length of most tensors is a multiple of a block, so that all of them lie in whole ones.
+    """
+    header += b" " * (-(8 + len(header)) % BLOCK)
+    return len(header).to_bytes(8, "little") + header
 
 
 def prunable(entry: Entry) -> bool:

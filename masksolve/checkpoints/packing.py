@@ -72,6 +72,11 @@ def write_packed(plan: Plan, target: Path, encoding: Encoding, align: int) -> di
 
 def _packed(plan: Plan, step: Step, treatment: Treatment) -> Packed:
     entry = step.entry
+    if treatment.dense is not None:
+        raise CheckpointError(
+            f"tensor '{entry.name}' has dense tiles, for which this file has no place; "
+            f"masksolve.pack(dense=, tile=) packs it in memory"
+        )
     buffer = read(plan.checkpoint.weights[step.file].path, entry)
     whole = tuple(range(len(entry.shape)))
     bits = matrices(buffer, entry, entry.stored_shape, whole[::-1] if entry.fortran else whole)

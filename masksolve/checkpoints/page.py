@@ -120,9 +120,9 @@ def _chart(tensors: Sequence[TensorReport]) -> Iterator[str]:
 
 
 def _kinds(tensors: Sequence[TensorReport]) -> Iterator[str]:
-    kinds: dict[tuple[str, tuple[int, ...], str | None], list[TensorReport]] = defaultdict(list)
+    kinds: dict[tuple[str, tuple[int, ...], str], list[TensorReport]] = defaultdict(list)
     for tensor in tensors:
-        kinds[_kind(tensor.name), tensor.shape, tensor.pattern].append(tensor)
+        kinds[_kind(tensor.name), tensor.shape, tensor.words].append(tensor)
     yield "<h2>By kind of tensor</h2>"
     yield _head("tensor", "shape", "pattern", "number#", "kept |w|", "proven gap#")
     for (kind, shape, pattern), same in kinds.items():
@@ -197,7 +197,7 @@ def _every(tensors: Sequence[TensorReport]) -> Iterator[str]:
     yield f"<details><summary>All {len(tensors)} pruned tensors</summary>"
     yield _head("tensor", "shape", "pattern", "zeros set#", "kept |w|", "proven gap#")
     for tensor in tensors:
-        yield f"<tr>{_code(tensor.name)}{_text(_shape(tensor.shape))}{_text(tensor.pattern)}"
+        yield f"<tr>{_code(tensor.name)}{_text(_shape(tensor.shape))}{_text(tensor.words)}"
         yield f"{_number(f'{tensor.zeros:,}')}{_kept([tensor])}</tr>"
     yield "</table></div></details>"
 

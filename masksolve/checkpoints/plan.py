@@ -14,11 +14,12 @@ import numpy as np
 from .._version import __version__
 from ..errors import CheckpointError
 from ..solve import solve
+from .dense_grid import DenseGrid
 from .digests import NAME
 from .entries import Entry, read, weights_of
 from .folder import Checkpoint
 from .selection import Selection, Treatment
-from .work import Piece, matrices, parts
+from .work import Piece, dense_in, matrices, parts
 
 _REASONS = 3
 _SAMPLE = 1 << 19
@@ -40,9 +41,23 @@ class Step:
         return None if isinstance(self.treatment, str) else str(self.treatment.pattern)
 
     @property
+    def words(self) -> str:
+        """The pattern, and whether tiles are dense, for tables."""
+        if isinstance(self.treatment, str):
+            return ""
+        return words_of(str(self.treatment.pattern), self.treatment.dense)
+
+    @property
     def skipped(self) -> str | None:
         """Why the tensor is left alone."""
         return self.treatment if isinstance(self.treatment, str) else None
+
+
+def words_of(pattern: str, dense: DenseGrid | None) -> str:
+    """Say which pattern a tensor follows, and that some tiles do not."""
+    if dense is None:
+        return pattern
+    return f"{pattern}, tiles of {dense.tile[0]} x {dense.tile[1]} dense"
 
 
 @dataclass(frozen=True)
@@ -107,6 +122,7 @@ class Plan:
                 how=self.how,
                 prices=stored,
                 worst=worst,
+                dense=dense_in(step.entry, treatment, first, shape, order),
             )
 
     def seconds(self) -> float:

@@ -11,8 +11,9 @@ from typing import Any
 
 from ..rounding import relative_gap
 from ..whole_files import write_text
+from .dense_grid import DenseGrid
 from .digests import together
-from .plan import Plan, Step
+from .plan import Plan, Step, words_of
 from .work import Record
 
 
@@ -38,6 +39,8 @@ class TensorReport:
         BLAKE3 of the bytes read and written; of a tensor that is handled in parts, of the parts'
         digests in hexadecimal.
     parts : int
+    dense : DenseGrid or None
+        Tiles that were left alone.
     worst : mapping or None
         The tile that keeps the smallest share of its magnitudes, if it was asked for.
     """
@@ -59,6 +62,7 @@ class TensorReport:
     input: str = ""
     output: str = ""
     parts: int = 1
+    dense: DenseGrid | None = None
     worst: Mapping[str, Any] | None = None
 
     @classmethod
@@ -79,6 +83,7 @@ class TensorReport:
             **digests,
             order=step.treatment.order,
             pattern=step.pattern,
+            dense=step.treatment.dense,
             total=math.fsum(record["total"] for record in records),
             objective=math.fsum(record["objective"] for record in records),
             bound=math.fsum(bounds) if all(map(math.isfinite, bounds)) else math.inf,
@@ -96,8 +101,14 @@ class TensorReport:
         known.pop("left_alone", None)
         if "pattern" in said:
             bound = math.inf if said["bound"] is None else said["bound"]
-            known |= {"order": tuple(said["order"]), "bound": bound}
+            known |= {"order": tuple(said["order"]), "bound": bound, "dense": DenseGrid.read(said)}
+            known.pop("tile", None)
         return cls(name=name, entries=math.prod(said["shape"]), **{**known, "file": file})
+
+    @property
+    def words(self) -> str:
+        """The pattern, and whether tiles are dense, for tables."""
+        return "" if self.pattern is None else words_of(self.pattern, self.dense)
 
     @property
     def gap(self) -> float:
@@ -120,6 +131,7 @@ class TensorReport:
             "total": self.total,
             "objective": self.objective,
             "bound": self.bound if math.isfinite(self.bound) else None,
+            **({} if self.dense is None else self.dense.as_json()),
         }
 
 

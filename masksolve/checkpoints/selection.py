@@ -12,6 +12,7 @@ from typing import Any
 from ..errors import CheckpointError
 from ..pattern import Pattern
 from ..roles import inputs_come_first, is_expert_stack, role_of
+from .dense_grid import DenseGrid, grid_of
 from .entries import WIDTHS, Entry
 
 Axes = tuple[int, int]
@@ -24,6 +25,12 @@ class Rule:
     glob: str
     pattern: Pattern | None
     axes: Axes | None = None
+    dense: DenseGrid | None = None
+
+    def as_json(self) -> list[Any]:
+        """Everything that it says."""
+        known: list[Any] = [self.glob, str(self.pattern or "dense"), self.axes]
+        return known if self.dense is None else [*known, self.dense.as_json()]
 
 
 @dataclass(frozen=True)
@@ -35,10 +42,13 @@ class Treatment:
     pattern : Pattern
     order : tuple of int
         Axes of the tensor in an order that ends with the rows and columns of its matrices.
+    dense : DenseGrid or None
+        Tiles that are left alone; they are then tiles of the tensor's one matrix.
     """
 
     pattern: Pattern
     order: tuple[int, ...]
+    dense: DenseGrid | None = None
 
 
 @dataclass(frozen=True)
@@ -71,7 +81,7 @@ class Selection:
         """Everything that decides about tensors, as JSON can hold it."""
         return {
             "pattern": None if self.pattern is None else str(self.pattern),
-            "recipe": [[rule.glob, str(rule.pattern or "dense"), rule.axes] for rule in self.rules],
+            "recipe": [rule.as_json() for rule in self.rules],
             "include": list(self.include),
             "exclude": list(self.exclude),
             "axes": None if self.axes is None else list(self.axes),
@@ -104,7 +114,7 @@ class Selection:
         ):
             return role
         axes = (rule.axes if rule is not None else None) or self.axes
-        return _lay(entry, pattern, axes, self.config)
+        return _lay(entry, pattern, axes, self.config, None if rule is None else rule.dense)
 
     def _chosen(self, name: str, rule: Rule | None) -> Pattern | str:
         """Give the pattern that options and recipe choose for a name, or why they choose none."""
@@ -118,7 +128,13 @@ class Selection:
         return pattern
 
 
-def _lay(entry: Entry, pattern: Pattern, axes: Axes | None, config: Mapping[str, Any]) -> Treatment | str:
+def _lay(
+    entry: Entry,
+    pattern: Pattern,
+    axes: Axes | None,
+    config: Mapping[str, Any],
+    dense: DenseGrid | None = None,
+) -> Treatment | str:
     """Lay a pattern on the matrices of a tensor, or say why it does not fit."""
     count = len(entry.shape)
     if count == 2:
@@ -136,15 +152,20 @@ def _lay(entry: Entry, pattern: Pattern, axes: Axes | None, config: Mapping[str,
         if pattern.vector is not None:
             return "stored (inputs, outputs), whose transpose V:N:M would prune"
         pattern = replace(pattern, axis=-2)
-    misfit = pattern.misfit(tuple(entry.shape[axis] for axis in order))
-    return Treatment(pattern, order) if misfit is None else misfit.reason
+    shape = tuple(entry.shape[axis] for axis in order)
+    misfit = pattern.misfit(shape)
+    if misfit is not None:
+        return misfit.reason
+    unfit = None if dense is None else dense.misfit(pattern, shape)
+    return unfit or Treatment(pattern, order, dense)
 
 
 def read_recipe(recipe: Path | Mapping[str, Any]) -> tuple[Rule, ...]:
     """Read rules: a table of patterns by glob, from a mapping or a TOML file.
 
     The table ``[patterns]`` of the file is read from top to bottom, and the first glob that matches a
-    tensor's name counts. A value is a pattern, ``"dense"``, or a table with ``pattern`` and ``axes``.
+    tensor's name counts. A value is a pattern, ``"dense"``, or a table with ``pattern`` and ``axes``, or with
+    ``pattern``, ``dense`` and ``tile`` (see `masksolve.checkpoints.dense_tiles`).
 
     Raises
     ------
@@ -175,17 +196,20 @@ def read_recipe(recipe: Path | Mapping[str, Any]) -> tuple[Rule, ...]:
 def _rule(where: str, glob: str, value: object) -> Rule:
     table = value if isinstance(value, Mapping) else {"pattern": value}
     axes: Any = table.get("axes")
-    if set(table) - {"pattern", "axes"} or not (axes is None or _are_axes(axes)):
+    if set(table) - {"pattern", "axes", "dense", "tile"} or not (axes is None or _are_axes(axes)):
         raise CheckpointError(
             f"{where}: {glob!r} must be a pattern, 'dense', or a table such as "
             f"{{pattern = '2:4', axes = [0, 1]}}; got {value!r}"
         )
+    dense = grid_of(f"{where}: {glob!r}", table)
     pattern = table.get("pattern")
     try:
         parsed = None if pattern == "dense" else Pattern.parse(pattern)  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{where}: {glob!r}: {error}") from error
-    return Rule(glob, parsed, None if axes is None else (axes[0], axes[1]))
+    if parsed is None and dense is not None:
+        raise CheckpointError(f"{where}: {glob!r}: dense and tile go with a pattern for the other tiles")
+    return Rule(glob, parsed, None if axes is None else (axes[0], axes[1]), dense)
 
 
 def _are_axes(axes: object) -> bool:

@@ -14,11 +14,12 @@ from ..certificate import Verification, verify
 from ..errors import CheckpointError
 from ..pattern import Pattern
 from .certificates import Proof, prove, read_certificate
+from .dense_grid import DenseGrid
 from .entries import read
 from .folder import MANIFEST, Checkpoint, open_checkpoint
 from .plan import Plan, Step, make_plan
 from .selection import Rule, Selection
-from .work import matrices, parts
+from .work import dense_in, matrices, parts
 
 _LISTED = 10
 """Violations of a tensor that are listed one by one."""
@@ -97,12 +98,15 @@ def _verified(checkpoint: Checkpoint, step: Step) -> Verified:
     # Tiles are numbered through the parts where these follow each other in the numbering.
     for start, size, shape, order, pattern in parts(entry, treatment):
         assert pattern is not None
-        outcome = verify(matrices(read(path, entry, start, size), entry, shape, order) != 0, pattern)
+        kept = matrices(read(path, entry, start, size), entry, shape, order) != 0
+        dense = dense_in(entry, treatment, start, shape, order)
+        grid, size_of = (None, None) if dense is None else (dense.grid(kept.shape), dense.tile)
+        outcome = verify(kept, pattern, dense=grid, tile=size_of)
         count += len(outcome)
         if len(outcome) and not first:
             first = _lines(outcome, tiles if numbered else 0)
             listed = _listed(outcome, tiles if numbered else 0)
-        tiles += outcome.tiles
+        tiles += outcome.tiles + outcome.dense
     return Verified(
         *row, pattern=str(treatment.pattern), violations=count, first=tuple(first), listed=tuple(listed)
     )
@@ -170,6 +174,7 @@ def published_plan(path: Path) -> Plan:
                 glob.escape(key.partition(":")[2]),
                 Pattern.parse(said["pattern"]) if "pattern" in said else None,
                 tuple(said["order"][-2:]) if "pattern" in said else None,
+                DenseGrid.read(said),
             )
             for key, said in tensors.items()
         )

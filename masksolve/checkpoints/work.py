@@ -18,13 +18,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .._ext.arrays import magnitude_sum
 from ..errors import CheckpointError, MaskSolveError
 from ..pattern import Pattern
 from ..result import MaskResult
 from ..solve import solve
+from .dense_grid import DenseGrid
 from .digests import digest
-from .entries import WIDTHS, Bits, Entry, in_order, magnitudes_of, read, weights_of, write
+from .entries import WIDTHS, Bits, Entry, in_order, magnitudes_of, read, weights_of
 from .selection import Treatment
+from .writing import write
 
 ENTRIES = 1 << 21
 """Entries of a part. Memory grows with it and with the number of workers; below a million the fixed
@@ -32,12 +35,6 @@ costs of a solve begin to show."""
 
 COPIED = 1 << 23
 """Bytes of a part of a tensor that is only copied."""
-
-_BLOCK = 1 << 17
-"""Entries whose magnitudes are summed at a time."""
-
-_ADDED = 16
-"""Magnitudes in bfloat16 that are added in float32."""
 
 Record = dict[str, Any]
 """What became of a piece, as JSON can hold it."""
@@ -70,6 +67,8 @@ class Piece:
         File that receives the dual prices.
     worst : bool
         Whether to look for the tile that loses most, for a picture.
+    dense : DenseGrid or None
+        Tiles of the part that are left alone.
     """
 
     key: str
@@ -85,6 +84,7 @@ class Piece:
     how: Mapping[str, Any] | None = None
     prices: Path | None = None
     worst: bool = False
+    dense: DenseGrid | None = None
 
 
 def parts(
@@ -92,8 +92,9 @@ def parts(
 ) -> Iterator[tuple[int, int, tuple[int, ...], tuple[int, ...], Pattern | None]]:
     """Cut a tensor: first byte, bytes, stored shape, order of axes and pattern of each part.
 
-    Tiles are never cut: a part takes a multiple of m along the axis that varies slowest, the last part
-    what is left as well. The cut depends on nothing but the tensor and the pattern.
+    Tiles are never cut: a part takes a multiple of m (of a large tile, where some are dense) along the axis
+    that varies slowest, the last part what is left as well. The cut depends on nothing but the tensor and
+    how it is treated.
     """
     if treatment is None:
         step = entry.nbytes if entry.member else COPIED
@@ -102,7 +103,8 @@ def parts(
         return
     shape, order, pattern = _flattened(entry, treatment)
     row = math.prod(shape[1:])
-    unit = _group_length(0, order, pattern)
+    dense = treatment.dense
+    unit = _group_length(0, order, pattern) if dense is None else dense.tile[order.index(0)]
     step = max(1, ENTRIES // max(row, 1) // unit) * unit
     count = max(1, shape[0] // step) if entry.member is None else 1
     width = WIDTHS[entry.dtype]
@@ -110,6 +112,17 @@ def parts(
         top = part * step
         rows = shape[0] - top if part == count - 1 else step
         yield top * row * width, rows * row * width, (rows, *shape[1:]), order, pattern
+
+
+def dense_in(
+    entry: Entry, treatment: Treatment | None, first: int, shape: tuple[int, ...], order: tuple[int, ...]
+) -> DenseGrid | None:
+    """Give the dense tiles of a part that begins at a byte, as `parts` cuts it; None if none can be."""
+    if treatment is None or treatment.dense is None:
+        return None
+    whole = tuple(entry.shape[axis] for axis in treatment.order)
+    row = math.prod(shape[1:]) * WIDTHS[entry.dtype]
+    return treatment.dense.part(whole, order.index(0), first // max(row, 1), shape[0])
 
 
 def _group_length(axis: int, order: tuple[int, ...], pattern: Pattern) -> int:
@@ -153,7 +166,7 @@ def do(piece: Piece, gate: AbstractContextManager[Any] | None = None) -> Record:
     ValueError
         If `masksolve.solve` refuses the scores; the message names the tensor.
     """
-    buffer = read(piece.source, piece.entry, piece.first, piece.count)
+    buffer = read(piece.source, piece.entry, piece.first, piece.count, place=piece.place)
     record: Record = {"input": digest(buffer)}
     if piece.pattern is None:
         record["output"] = record["input"]
@@ -197,57 +210,48 @@ def _prune(piece: Piece, buffer: npt.NDArray[np.uint8], gate: AbstractContextMan
     assert piece.pattern is not None
     bits = matrices(buffer, piece.entry, piece.shape, piece.order)
     stored = in_order(bits, piece.entry)
-    weights = weights_of(stored, piece.entry.dtype)
+    dense, kept = taken_out(stored, piece.entry.dtype, piece.dense)
+    whole = weights_of(stored, piece.entry.dtype)
+    weights = whole if dense is None else weights_of(np.where(dense, 0, stored), piece.entry.dtype)
     wanted: dict[str, Any] = {"duals": piece.prices is not None, "tiles": False}
     try:
         with gate:
             result = solve(weights, piece.pattern, score="magnitude", **wanted, **(piece.how or {}))
+            if not math.isfinite(kept):
+                raise ValueError("scores must be finite, got NaN or infinity in a dense tile")
     except (ValueError, TypeError, MaskSolveError) as error:
         part = f", part of it from byte {piece.first}" if piece.first else ""
         raise ValueError(f"tensor '{piece.entry.name}'{part}: {error}") from error
+    mask = result.mask if dense is None else result.mask | dense
+    objective = result.objective + kept
     record: Record = {
-        "objective": result.objective,
-        "bound": result.bound if math.isfinite(result.bound) else None,
-        "total": max(total_of(stored, piece.entry.dtype), result.objective),  # whatever is rounded
-        "zeros": result.mask.size - int(np.count_nonzero(result.mask)),
+        "objective": objective,
+        "bound": max(result.bound + kept, objective) if math.isfinite(result.bound) else None,
+        "total": max(magnitude_sum(whole), objective),  # whatever is rounded
+        "zeros": mask.size - int(np.count_nonzero(mask)),
         "status": result.status.name,
         "backend": result.backend,
     }
     if piece.worst:
-        record["worst"] = worst_tile(magnitudes_of(stored, piece.entry.dtype), result.mask, piece.pattern)
+        record["worst"] = worst_tile(magnitudes_of(stored, piece.entry.dtype), mask, piece.pattern)
         if record["worst"] is not None and len(piece.shape) == 2:
             record["worst"]["at"][1] += piece.first // (piece.shape[1] * WIDTHS[piece.entry.dtype])
     if piece.prices is not None:
         _save_prices(piece.prices, result)
-    np.multiply(bits, result.mask, out=bits)
+    np.multiply(bits, mask, out=bits)
     return record
 
 
-def total_of(bits: Bits, dtype: str) -> float:
-    """Sum of the magnitudes of stored numbers, read in blocks that stay in the processor's cache."""
-    flat = bits.ravel(order="K")
-    blocks = (flat[first : first + _BLOCK] for first in range(0, flat.size, _BLOCK))
-    return math.fsum(_total_of_block(block, dtype) for block in blocks)
+def taken_out(bits: Bits, dtype: str, dense: DenseGrid | None) -> tuple[npt.NDArray[np.bool_] | None, float]:
+    """Tell which entries of a part lie in dense tiles, and the sum of their magnitudes.
 
-
-def _total_of_block(block: Bits, dtype: str) -> float:
-    """Sum of the magnitudes of a contiguous block.
-
-    For bfloat16, both numbers of a 32-bit word become float32, and 16 of them are added in that format first:
-    their eight bits leave room for sixteen more, so that hardly anything is rounded. That takes half of the
-    time of widening them one by one to float64.
+    With zeros in their place, whatever mask a solve finds there is worth nothing, and its bound is one on the
+    other tiles.
     """
-    if dtype == "BF16" and block.size % _ADDED == 0:
-        pairs = block.view(np.uint32)
-        magnitude = np.uint32(0x7FFF0000)
-        low = ((pairs << np.uint32(16)) & magnitude).view(np.float32)
-        high = (pairs & magnitude).view(np.float32)
-        with np.errstate(over="ignore"):
-            low += high
-            total = float(low.reshape(_ADDED // 2, -1).sum(axis=0).sum(dtype=np.float64))
-        if math.isfinite(total):
-            return total
-    return float(magnitudes_of(block, dtype).sum(dtype=np.float64))
+    if dense is None:
+        return None, 0.0
+    entries = dense.entries(bits.shape)
+    return entries, float(np.where(entries, magnitudes_of(bits, dtype), 0.0).sum(dtype=np.float64))
 
 
 def _save_prices(path: Path, result: MaskResult) -> None:

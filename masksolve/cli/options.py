@@ -37,6 +37,13 @@ def failures() -> Iterator[None]:
         raise Failure("; ".join([str(error), *getattr(error, "__notes__", [])])) from error
 
 
+def existing(_: click.Context, __: click.Parameter, path: Path) -> Path:
+    """Refuse what is not there, before anybody judges it by its name."""
+    if not path.exists():
+        raise Failure(f"file or folder '{path}': No such file or directory")
+    return path
+
+
 def axes_of(_: click.Context, __: click.Parameter, text: str | None) -> tuple[int, int] | None:
     """Read ``ROW,COLUMN``."""
     if text is None:

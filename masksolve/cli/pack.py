@@ -7,14 +7,14 @@ from typing import Any, get_args
 
 import click
 
-from .. import checkpoints
+from .. import MaskSolveError, PatternViolationError, checkpoints
 from ..packing.metadata import Encoding
-from .options import failures, selecting
+from .options import Failure, existing, failures, selecting
 from .tables import printable
 
 
 @click.command("pack")
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path), callback=existing)
 @click.option(
     "-o",
     "--output",
@@ -39,7 +39,13 @@ def pack_command(*, source: Path, target: Path, encoding: Encoding, align: int, 
     IN is what 'masksolve prune' wrote, or any file or folder whose non-zeros follow the pattern.
     """
     with failures():
-        described = checkpoints.pack(source, target, encoding=encoding, align=align, **choice)
+        try:
+            described = checkpoints.pack(source, target, encoding=encoding, align=align, **choice)
+        except MaskSolveError as error:
+            if not isinstance(error.__cause__, PatternViolationError):
+                raise
+            lines = str(error).splitlines()  # what is wrong, and then every violation on a line of its own
+            raise Failure(f"{lines[0]} {lines[1].strip()}; 'masksolve verify' lists the others") from error
     for name, said in described.items():
         groups, bits = said["rows"]["groups"], said["rows"]["field_bits"]
         click.echo(f"{printable(name)}: {said['pattern']}, {groups} groups a row, {bits} bits each")

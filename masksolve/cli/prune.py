@@ -17,7 +17,7 @@ from .. import checkpoints
 from ..checkpoints.cluster import dask_executor
 from ..checkpoints.page import write_page
 from ..checkpoints.run import carry_out
-from .options import Failure, failures, selecting, solving
+from .options import Failure, existing, failures, selecting, solving
 from .progress import shown, size_of
 from .tables import left_alone_table, plan_table, prune_table, summary
 
@@ -62,7 +62,7 @@ def orderly() -> Iterator[None]:
 
 
 @click.command("prune")
-@click.argument("source", metavar="IN", type=click.Path(path_type=Path))
+@click.argument("source", metavar="IN", type=click.Path(path_type=Path), callback=existing)
 @click.option(
     "-o",
     "--output",
@@ -111,6 +111,9 @@ def prune_command(
         for path in (report, html):
             if path is not None and not path.absolute().parent.is_dir():
                 raise Failure(f"'{path}' must lie in a folder that exists")
+        if dask is not None and ":" not in dask and not dask.endswith(".json"):
+            example = "tcp://10.0.0.5:8786, or its scheduler file (.json)"
+            raise Failure(f"--dask must be the address of a scheduler, such as {example}; got '{dask}'")
         executor: Executor | None = stack.enter_context(dask_executor(dask)) if dask else None
         listener = stack.enter_context(shown(plan.bytes))
         done = carry_out(

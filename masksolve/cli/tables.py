@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..backends import BackendInfo
-from ..budgets import Allocation
+from ..budgets import Allocation, DenseTiles
 from ..checkpoints import Plan, Report, TensorReport
 from ..checkpoints.certificates import Proof
 from ..checkpoints.plan import Step
@@ -53,13 +53,13 @@ def gap(value: float) -> str:
 
 def prune_table(report: Report) -> Table:
     """Tell what the masks keep, one row for the same tensor of all layers."""
-    patterns = {tensor.pattern for tensor in report.pruned}
+    patterns = {tensor.words for tensor in report.pruned}
     title = f"Pruned to {patterns.pop()}" if len(patterns) == 1 else "Pruned"
     numbers = ("#", "kept |w|", "gap")
     headings = ["tensor", "shape", *(["pattern"] if patterns else []), *numbers]
     made = table(headings, numbers, title)
     for name, rows in by_layer(report.pruned):
-        pattern = [rows[0].pattern or ""] if patterns else []
+        pattern = [rows[0].words] if patterns else []
         made.add_row(Text(name), _shape(rows[0].shape), *pattern, *_kept(rows))
     if len(report.pruned) > 1:
         made.add_section()
@@ -71,7 +71,7 @@ def plan_table(plan: Plan) -> Table:
     """Tell what would be pruned, one row for the same tensor of all layers."""
     made = table(["tensor", "shape", "pattern", "#"], ["#"], "Would be pruned")
     steps = [step for step in plan.steps if step.skipped is None]
-    rows = [_Planned(step.entry.name, step.entry.shape, step.pattern) for step in steps]
+    rows = [_Planned(step.entry.name, step.entry.shape, step.words) for step in steps]
     for name, same in by_layer(rows):
         made.add_row(Text(name), _shape(same[0].shape), same[0].pattern or "", str(len(same)))
     return made
@@ -87,6 +87,18 @@ def allocation_table(found: Allocation) -> Table:
         counts = Counter(found.patterns[row.name] for row in same)
         chosen = ", ".join(f"{counts[each]} x {each}" for each in sorted(counts, key=lambda each: each.n))
         made.add_row(Text(name), _shape(same[0].shape), str(len(same)), chosen)
+    return made
+
+
+def dense_table(found: DenseTiles) -> Table:
+    """Tell how many tiles of the same tensor of all layers stay dense."""
+    title = f"Chosen; other tiles follow {found.pattern}"
+    made = table(["tensor", "shape", "#", "dense tiles"], ["#", "dense tiles"], title)
+    rows = [_Planned(name, shape, None) for name, shape in zip(found.dense, found.form.shapes, strict=True)]
+    for name, same in by_layer(rows):
+        grids = [found.dense[row.name] for row in same]
+        dense, every = sum(int(grid.sum()) for grid in grids), sum(grid.size for grid in grids)
+        made.add_row(Text(name), _shape(same[0].shape), str(len(same)), f"{dense} of {every}")
     return made
 
 

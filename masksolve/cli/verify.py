@@ -12,7 +12,7 @@ from rich.console import Console
 from .. import checkpoints
 from ..checkpoints.verifying import Findings
 from ..whole_files import write_text
-from .options import Failure, failures, selecting
+from .options import Failure, existing, failures, selecting
 from .tables import printable, proof_table, verify_table
 
 _SHOWN_TENSORS, _SHOWN_LINES = 3, 3
@@ -20,7 +20,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command("verify")
-@click.argument("source", metavar="FILE", type=click.Path(path_type=Path))
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path), callback=existing)
 @selecting
 @click.option(
     "--exactly", is_flag=True, help="Also report groups with fewer non-zeros than the pattern keeps."
@@ -28,6 +28,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--certificate", type=_FILE, metavar="FILE", help="Prove again that every mask is optimal.")
 @click.option("--original", type=click.Path(path_type=Path), metavar="IN", help="The weights before pruning.")
 @click.option("--report", type=_FILE, metavar="FILE", help="Write everything that was found as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the same JSON instead of tables.")
 @click.pass_context
 def verify_command(
     context: click.Context,
@@ -35,6 +36,7 @@ def verify_command(
     *,
     source: Path,
     report: Path | None,
+    as_json: bool,
     certificate: Path | None,
     original: Path | None,
     exactly: bool,
@@ -56,11 +58,14 @@ def verify_command(
         )
         if report is not None:
             _write(report, found)
-    if certificate is not None:
+    if as_json:
+        click.echo(_as_json(found))
+    elif certificate is not None:
         console.print(proof_table(found.proofs))
     else:
         console.print(verify_table(found.tensors))
-    _tell(console, found)
+    if not as_json:
+        _tell(console, found)
     if not found.ok:
         context.exit(1)
 
@@ -79,7 +84,7 @@ def _tell(console: Console, found: Findings) -> None:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _write(path: Path, found: Findings) -> None:
+def _as_json(found: Findings) -> str:
     tensors: dict[str, Any] = {
         f"{row.file}:{row.name}": {
             "pattern": row.pattern,
@@ -99,7 +104,11 @@ def _write(path: Path, found: Findings) -> None:
         }
         for proof in found.proofs
     }
+    return json.dumps({"ok": found.ok, "tensors": tensors}, indent=1)
+
+
+def _write(path: Path, found: Findings) -> None:
     try:
-        write_text(path, json.dumps({"ok": found.ok, "tensors": tensors}, indent=1) + "\n")
+        write_text(path, _as_json(found) + "\n")
     except OSError as error:
         raise Failure(f"'{path}' cannot be written: {error.strerror or error}") from error

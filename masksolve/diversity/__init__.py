@@ -25,6 +25,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Literal
 
+from ..amounts import COLUMNS
 from ..arrays import check_shape
 from ..checks import choice
 from ..execution import Execution
@@ -151,11 +152,6 @@ def _factors(
     """List (masks of a part, number of such parts) for every sort of part."""
     choice("kind", kind, ("pattern", "unstructured", "sequential"))
     pattern, sizes = Pattern.parse(pattern), _sizes(shape)
-    if pattern.vector is not None and kind != "unstructured":
-        raise ValueError(
-            f"pattern must not be V:N:M, since a mask may follow from several choices of columns, got "
-            f"'{pattern}'"
-        )
     if kind == "unstructured":
         return [(math.comb(*_share(pattern, sizes)), 1)]
     if pattern.pair and method == "exact":
@@ -166,9 +162,11 @@ def _factors(
             f"method={method!r} does not speak of pairs, got '{pattern}'; count '{pattern.of_pairs}'"
         )
     if kind == "sequential":
-        if pattern.transposable:
+        if pattern.transposable or pattern.vector is not None:
             raise ValueError(f"kind='sequential' needs a one-directional pattern, got '{pattern}'")
         return [(pattern.m - pattern.n + 1, _published(pattern, sizes, kind))]
+    if pattern.vector is not None and method == "paper":
+        raise ValueError(f"method='paper' does not speak of V:N:M, got '{pattern}'")
     if method == "paper":
         return [(_published_tile(pattern), _published(pattern, sizes, method))]
     check_shape("shape", sizes, pattern)
@@ -188,11 +186,26 @@ def _published_tile(pattern: Pattern) -> int:
 def _exact_tile(pattern: Pattern, region: Region, execution: Execution) -> int:
     height, width = region.tile_shape
     least, most = region.row_bounds
+    if pattern.vector is not None:
+        return _of_few_columns(height, width, range(least, most + 1))
     if not pattern.transposable:
         return sum(math.comb(width, kept) for kept in range(least, most + 1))
     if height == width and least == most and region.row_bounds == region.column_bounds:
         return regular(width, most, execution)
     return bounded(height, width, region.row_bounds, region.column_bounds)
+
+
+def _of_few_columns(height: int, width: int, kept: range) -> int:
+    """Count the masks of a tile whose rows use four columns together, or fewer.
+
+    A mask that uses fewer follows from several choices of four columns. So masks are counted by the columns
+    that they use: those of exactly u columns follow, by inclusion and exclusion, from those within k columns.
+    """
+    within = [sum(math.comb(k, each) for each in kept) ** height for k in range(COLUMNS + 1)]
+    return sum(
+        math.comb(width, u) * sum((-1) ** (u - k) * math.comb(u, k) * within[k] for k in range(u + 1))
+        for u in range(COLUMNS + 1)
+    )
 
 
 def _log2_regular(pattern: Pattern) -> float:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from .. import pairs
-from .._ext import scan
+from .._ext import arrays
 from ..problem import MaskProblem, UnfitScoresError
 from ..tiling import Cut
 from ..types import BoolArray, Prices
@@ -75,12 +75,12 @@ class PairedBlock(HostBlock):
         box = self._box(first, last)
         scores, firsts = self.scores[box], self.mask[box]
         sums = np.empty_like(scores, dtype=self.price_dtype)
-        if not scan.add_pairs(scores, self.apart, self.score, self.largest, sums):
+        if not arrays.add_pairs(scores, self.apart, self.score, self.largest, sums):
             raise UnfitScoresError("an entry is not finite or too large, or float32 does not hold a sum")
         mask = np.empty_like(firsts)
         run = self._run(box, first, sums, mask)
         yield run, 0, last - first
-        scan.spread_pairs(mask, firsts, self.mask_apart)
+        arrays.spread_pairs(mask, firsts, self.mask_apart)
 
     def _run(self, box: tuple[slice, ...], first: int, sums: Any, mask: BoolArray) -> _Run:
         values: dict[str, Any] = {each.name: getattr(self, each.name) for each in fields(HostBlock)}

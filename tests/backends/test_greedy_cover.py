@@ -13,7 +13,7 @@ import pytest
 from assertions import assert_feasible
 
 import masksolve as ms
-from masksolve._ext import greedy as compiled
+from masksolve._ext import tiles as compiled
 
 RULES = ["greedy", "cover"]
 

@@ -240,3 +240,36 @@ def test_the_estimate_is_for_transposable_patterns():
         log2("2:4", (4, 4), method="estimate")
     with pytest.raises(ValueError, match="kind='unstructured'"):
         log2("2:4-T", (4, 4), method="estimate", kind="unstructured")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "shape"),
+    [
+        ("2:2:4", (2, 4)),
+        ("2:2:6", (2, 6)),
+        ("3:2:5 at_most", (3, 5)),
+        ("3:2:5 pad", (4, 7)),
+        ("3:2:5 dense", (4, 7)),
+        ("2:2:7 at_most", (2, 7)),
+    ],
+)
+def test_vectors_by_enumeration(pattern, shape):
+    """Rows keep two entries, or at most two where an edge cuts their columns, in four columns at most."""
+    kept = ms.Pattern(pattern)
+    height, width = kept.tile_shape
+    ways = 1
+    for top in range(0, shape[0], height):
+        for left in range(0, shape[1], width):
+            rows, columns = min(height, shape[0] - top), min(width, shape[1] - left)
+            whole = (rows, columns) == (height, width)
+            if kept.remainder == "dense" and not whole:
+                continue
+            exact = kept.constraint == "exact" and columns == width
+            choices = [
+                set(each)
+                for size in ([2] if exact else range(min(2, columns) + 1))
+                for each in itertools.combinations(range(columns), size)
+            ]
+            ways *= sum(len(set().union(*mask)) <= 4 for mask in itertools.product(choices, repeat=rows))
+    assert count(pattern, shape) == ways
+    assert log2(pattern, shape) == pytest.approx(math.log2(ways))

@@ -10,7 +10,7 @@ import pytest
 from engine_tiles import RUNNING, solve
 
 import masksolve as ms
-from masksolve._ext.floating_point import Default
+from masksolve._ext.arrays import DefaultArithmetic
 
 TINY = np.float32(1e-40)
 
@@ -33,13 +33,13 @@ def flushing() -> Iterator[None]:
 @pytest.mark.parametrize("pattern", ["2:4-T", "4:8-T", "2:4", "4:8-T at_most", "4:4-T"])
 def test_flushing_changes_nothing(flushing: object, pattern: str, dtype: type[np.floating[Any]]) -> None:
     scale = 2e-6 if dtype == np.float16 else 1e-40
-    with Default():
+    with DefaultArithmetic():
         scores = (scale * np.abs(np.random.default_rng(0).standard_normal((64, 64)))).astype(dtype)
         wide = scores.astype(np.float64)
         best, _ = solve(wide, pattern)
     for instruction_set in RUNNING:
         answer, block = solve(scores, pattern, "value", instruction_set)
-        with Default():
+        with DefaultArithmetic():
             assert block.scores[block.mask].astype(np.float64).sum() == pytest.approx(
                 best.objective, rel=1e-6
             )
@@ -72,21 +72,21 @@ def test_flushing_changes_nothing_in_whole_solves(
 
 def test_the_context_is_left_as_it_was_entered(flushing: object) -> None:
     assert product(TINY, np.float32(0.5)) == 0
-    with Default():
+    with DefaultArithmetic():
         assert product(TINY, np.float32(0.5)) > 0
-        with Default():
+        with DefaultArithmetic():
             assert product(TINY, np.float32(0.5)) > 0
         assert product(TINY, np.float32(0.5)) > 0
     assert product(TINY, np.float32(0.5)) == 0
 
 
 def test_the_context_is_left_after_an_error(flushing: object) -> None:
-    with pytest.raises(ZeroDivisionError), Default():
+    with pytest.raises(ZeroDivisionError), DefaultArithmetic():
         raise ZeroDivisionError
     assert product(TINY, np.float32(0.5)) == 0
 
 
 def test_the_context_does_nothing_to_default_arithmetic() -> None:
-    with Default():
+    with DefaultArithmetic():
         assert product(TINY, np.float32(0.5)) > 0
     assert product(TINY, np.float32(0.5)) > 0

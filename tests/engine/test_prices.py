@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from engine_tiles import RUNNING, solve
 
-from masksolve._ext import exact as engine
+from masksolve._ext import tiles as engine
 from masksolve.types import Prices
 
 

@@ -10,7 +10,7 @@ import pytest
 from engine_tiles import RUNNING, SCORES, assert_proven, hostile, solve, worth
 
 import masksolve as ms
-from masksolve._ext import exact as engine
+from masksolve._ext import tiles as engine
 from masksolve.pattern import Pattern
 
 PATTERNS = [

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import masksolve as ms
-from masksolve._ext.exact import instruction_sets
+from masksolve._ext.tiles import instruction_sets
 
 RUNNING = [name for name, runs in instruction_sets().items() if runs]
 TILES = ["1:2-T", "1:3-T", "2:3-T", "1:4-T", "2:4-T", "3:4-T", "3:7-T", "1:8-T", "4:8-T", "5:10-T", "7:16-T",

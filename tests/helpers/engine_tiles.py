@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from masksolve._ext import exact as engine
-from masksolve._ext.floating_point import Default
+from masksolve._ext import tiles as engine
+from masksolve._ext.arrays import DefaultArithmetic
 from masksolve.layout.host import HostBlock as Block
 from masksolve.layout.host import HostLayout
 from masksolve.pattern import Pattern
@@ -32,7 +32,7 @@ def solve(
     scores: npt.NDArray[Any], pattern: str, score: str = "value", instruction_set: str = RUNNING[0]
 ) -> tuple[engine.Solved, Block]:
     """The engine's answer for the only block, with objective and bound of each tile."""
-    with Default():
+    with DefaultArithmetic():
         problem = MaskProblem.of(scores, pattern).read()
     (block,) = HostLayout(problem, prices=False).blocks
     objective, bound = np.full((2, *block.grid), np.nan)

@@ -7,7 +7,7 @@ import pytest
 
 import masksolve as ms
 from masksolve import pairs
-from masksolve._ext import scan
+from masksolve._ext import arrays
 from masksolve.layout import paired
 from masksolve.layout.paired import PairedLayout
 from masksolve.problem import MaskProblem
@@ -78,7 +78,7 @@ def test_sums_are_those_of_the_array_library():
         worth = MaskProblem.of(array, "1:1", score=score).worth(array)
         firsts = array[place]
         found = np.empty_like(firsts, dtype=np.float64)
-        assert scan.add_pairs(firsts, pairs.apart(array, pattern), score, 1e6, found)
+        assert arrays.add_pairs(firsts, pairs.apart(array, pattern), score, 1e6, found)
         assert np.array_equal(found, pairs.sums(np, worth, pattern))
         assert not np.may_share_memory(firsts, found)
 
@@ -90,8 +90,8 @@ def test_unfit_entries_are_found_wherever_they_are(dtype, wrong):
         array = np.ones((8, 8), dtype)
         array[3, column] = wrong
         sums = np.empty((4, 4))
-        assert not scan.add_pairs(array[::2, ::2], array.strides, "value", 1.0, sums)
-        assert scan.add_pairs(array[::2, ::2], array.strides, "value", 2.0, sums) == (wrong == 1.5)
+        assert not arrays.add_pairs(array[::2, ::2], array.strides, "value", 1.0, sums)
+        assert arrays.add_pairs(array[::2, ::2], array.strides, "value", 2.0, sums) == (wrong == 1.5)
 
 
 def test_sums_that_float32_does_not_hold_are_solved_in_float64():

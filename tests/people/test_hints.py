@@ -45,6 +45,31 @@ TILE = np.ones((8, 8))
         ("4:8-T exact", "4:8-T"),
         ("2:4 axis 0", "2:4 axis=0"),
         ("2\N{FULLWIDTH COLON}4", "2:4"),
+        ("\N{SUPERSCRIPT TWO}:4", "2:4"),
+        ("2:4\N{MODIFIER LETTER CAPITAL T}", "2:4-T"),
+        ("24", "2:4"),
+        ("48-T", "4:8-T"),
+        ("816t pad", "8:16-T pad"),
+        ("2of4", "2:4"),
+        ("2 4", "2:4"),
+        ("2.4", "2:4"),
+        ("2,4;", "2:4"),
+        ("'2:4'", "2:4"),
+        ("2:4:", "2:4"),
+        ("2:4 T", "2:4-T"),
+        ("2:4_T", "2:4-T"),
+        ("2:4-TT", "2:4-T"),
+        ("2:4^T", "2:4-T"),
+        ("T2:4", "2:4-T"),
+        ("2:4 pad T", "2:4-T pad"),
+        ("2:4 pad pad", "2:4 pad"),
+        ("4:8-T-pair", "4:8-T pair"),
+        ("2:4 transp", "2:4-T"),
+        ("2:4sparse", "2:4"),
+        ("semi-structured 2:4", "2:4"),
+        ("2:4 columns", "2:4 axis=-2"),
+        ("2:4 dim=0", "2:4 axis=0"),
+        ("2:4x4:8-T", "2:4 x 4:8"),
     ],
 )
 @pytest.mark.parametrize("read", [ms.Pattern, ms.Pattern.parse, lambda text: ms.solve(TILE, text)])
@@ -55,7 +80,13 @@ def test_patterns(read, text: str, meant: str) -> None:
     ms.Pattern(meant)
 
 
-@pytest.mark.parametrize("text", ["", "sparse", "2:4 x", "0:4x", "2:4 pad pad", "2:4-X", "²:4", "2:4 axis=x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "sparse", "2:4 x", "0:4x", "2:4-X", "2:4 axis=x", "2:4 pad dense.", "2:4-T axis 1"),
+        *("50%", "75%", "0.5", "60", "1:2:4:8", "64:2:8 T", "v64:2:8", "N:M", "mixed"),
+    ],
+)
 def test_no_guess_where_nothing_is_near(text: str) -> None:
     with pytest.raises(ValueError, match="pattern must look like") as caught:
         ms.Pattern(text)
@@ -100,8 +131,46 @@ def test_names_of_backends_options_and_choices() -> None:
         ms.solve(TILE, "4:8", axis=0)
     with pytest.raises(ValueError, match=r"score must be one of .*; did you mean 'magnitude'\?"):
         ms.solve(TILE, "4:8", score="magntude")
+    for option, meant in (("threads", "workers"), ("timeout", "time_limit"), ("abs", "score")):
+        with pytest.raises(TypeError, match=rf"no option '{option}'.*; did you mean '{meant}'\?$"):
+            ms.solve(TILE, "4:8", **{option: 1})
+    for option in ("density", "sparsity", "dim", "pad", "n"):
+        with pytest.raises(TypeError, match=rf"; {option} belongs to the pattern, as in '\d:\d.*'$"):
+            ms.solve(TILE, "4:8", **{option: 1})
     with pytest.raises(ValueError, match=r"constraint must be one of .*; did you mean 'at_most'\?"):
         ms.Pattern(2, 4, constraint="atmost")
+
+
+@pytest.mark.parametrize(
+    ("named", "meant"),
+    [
+        ("scipy", "highs"),
+        ("gurobi", "highs"),
+        ("highspy", "highs"),
+        ("cpsat", "ortools"),
+        ("OR-tools", "ortools"),
+        ("tsenor", "entropic"),
+        ("Sinkhorn", "entropic"),
+        ("2approx", "cover"),
+        ("bruteforce", "enumerate"),
+        ("cuda", "auto"),
+        ("numpy", "exact"),
+    ],
+)
+def test_what_other_tools_call_a_backend(named: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=rf"got '{named}'; did you mean '{meant}'\?$"):
+        ms.solve(TILE, "4:8", backend=named)
+    assert meant == "auto" or meant in {info.name for info in ms.backends()}
+
+
+@pytest.mark.parametrize(
+    ("named", "meant"), [("abs", "magnitude"), ("l2", "square"), ("squared", "square"), ("raw", "value")]
+)
+def test_what_other_tools_call_a_score(named: str, meant: str) -> None:
+    with pytest.raises(ValueError, match=rf"got '{named}'; did you mean '{meant}'\?$"):
+        ms.solve(TILE, "4:8", score=named)
+    with pytest.raises(ValueError, match=rf"got '{named}'; did you mean '{meant}'\?$"):
+        ms.permutation.search(TILE, "4:8", score=named)
 
 
 class Table:

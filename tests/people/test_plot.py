@@ -102,6 +102,37 @@ def test_gaps_count_every_tile() -> None:
             ms.plot.gaps(*nothing)
 
 
+def test_no_result_hides_another() -> None:
+    """Neither by its name, which two layers of one backend and pattern share, nor by its bars."""
+    _, one = solved((64, 64), tiles=True)
+    ax = ms.plot.gaps(one, one, one, one)
+    assert [sum(bar.get_height() for bar in bars) for bars in ax.containers] == [64] * 4
+    left = [round(bars[0].get_x(), 16) for bars in ax.containers]
+    assert len(set(left)) == 4
+    assert ax.get_ylim()[0] < 1  # so that one tile has a bar
+
+
+def test_forbidden_entries_leave_the_colours_to_the_others() -> None:
+    scores = np.random.default_rng(2).random((8, 8))
+    usual = scores[:, 1:].max()
+    scores[:, 0] = -1e20
+    picture = ms.plot.scores(scores, scores > 0.5, "4:8").axes[0].get_images()[0]
+    assert picture.get_clim() == (-usual, usual)
+    assert picture.colorbar.extend == "min"
+    for whole in (np.zeros((8, 8)), np.ones((8, 8)), np.full((8, 8), -1e20)):
+        assert ms.plot.scores(whole, whole == 0, "4:8").axes[0].get_images()[0].colorbar.extend == "neither"
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (8, 16), (1, 8), (24, 40)])
+def test_tiles_are_numbered_by_integers(shape) -> None:
+    weights, result = solved(shape, "4:8-T pad")
+    ax = ms.plot.retained(weights, result)
+    ax.figure.canvas.draw()
+    for axis, tiles in ((ax.xaxis, -(-shape[1] // 8)), (ax.yaxis, -(-shape[0] // 8))):
+        seen = [tick for tick in axis.get_ticklocs() if -0.5 <= tick <= tiles - 0.5]
+        assert seen == [round(tick) for tick in seen] != []
+
+
 def test_exchanged_arguments_and_completion() -> None:
     weights, exact = solved((8, 8))
     with pytest.raises(TypeError, match="result must be a MaskResult, got ndarray; scores come before it"):
@@ -116,6 +147,8 @@ def test_comparison_shows_every_difference() -> None:
     assert np.array_equal(image(ax) % 3 != 0, exact.mask != greedy.mask)
     words = [text.get_text() for text in ax.get_legend().get_texts()]
     assert words == ["neither", "only highs", "only greedy", "both"]
+    words = [text.get_text() for text in ms.plot.compare(exact, exact).get_legend().get_texts()]
+    assert words == ["neither", "only first (highs)", "only second (highs)", "both"]
     with pytest.raises(ValueError, match=r"second must have the shape of first \(32, 32\), got \(8, 8\)"):
         ms.plot.compare(exact, np.ones((8, 8)))
 

@@ -21,9 +21,8 @@ import numpy as np
 import numpy.typing as npt
 
 import masksolve as ms
-from masksolve._ext import exact
-from masksolve._ext.exact import instruction_sets
-from masksolve._ext.greedy import solve_greedy
+from masksolve._ext import tiles
+from masksolve._ext.tiles import instruction_sets, solve_greedy
 from masksolve.layout.host import HostLayout
 from masksolve.problem import MaskProblem
 
@@ -113,6 +112,25 @@ def draw(rng: np.random.Generator) -> tuple[Array, ms.Pattern, dict[str, Any]]:
     return scores, pattern, options
 
 
+def draw_columns(rng: np.random.Generator) -> tuple[Array, ms.Pattern, dict[str, Any]]:
+    """A random problem of V:N:M, half of the time with forced choices."""
+    m, vector = int(rng.choice([4, 5, 8, 16, 17, 33, 64])), int(rng.integers(1, 20))
+    pattern = ms.Pattern(
+        2,
+        m,
+        vector=vector,
+        constraint=("exact", "at_most")[rng.integers(2)],
+        remainder=("pad", "dense")[rng.integers(2)],
+    )
+    shape = (int(rng.integers(0, 3 * vector)), int(rng.integers(0, 3 * m)))
+    scores = lay(convert(magnitudes(rng, shape), DTYPES[rng.integers(len(DTYPES))]), 0)
+    options: dict[str, Any] = {"workers": int(rng.integers(1, 3)), "most": int(rng.choice([0, 50, 20_000]))}
+    if pattern.remainder != "dense" and rng.random() < 0.5:
+        options["keep"] = rng.random(shape) < 0.02
+        options["drop"] = ~options["keep"] & (rng.random(shape) < rng.choice([0.05, 0.5]))
+    return scores, pattern, options
+
+
 def solve(backend: str, scores: Array, pattern: ms.Pattern, options: dict[str, Any]) -> ms.MaskResult | None:
     """Solve and check; None if the backend refuses or forced choices admit no mask."""
     try:
@@ -148,7 +166,7 @@ def solve_with_score_rules(rng: np.random.Generator, scores: Array, pattern: ms.
         )
         for instruction_set, runs in instruction_sets().items():
             if runs:
-                exact.solve_tiles(part, 0, part.tiles, instruction_set)
+                tiles.solve_tiles(part, 0, part.tiles, instruction_set)
         solve_greedy(part, 0, part.tiles)
 
 
@@ -182,6 +200,7 @@ def drive(seed: int) -> Counter[str]:
             )
             raise
         solved[" ".join((backend, *variant.values()))] += 1
+    solved["columns"] += solve("columns", *draw_columns(np.random.default_rng(seed))) is not None
     return solved
 
 
@@ -193,7 +212,7 @@ def main(cases: int) -> None:
             solved += each
         counted.result()
     print(f"{cases} cases:", ", ".join(f"{name} solved {count}" for name, count in sorted(solved.items())))
-    if len(solved) != len(engines()):
+    if len(solved) != len(engines()) + 1:
         raise AssertionError("some backend solved nothing")
 
 

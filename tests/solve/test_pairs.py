@@ -81,6 +81,17 @@ def test_sums_that_float64_does_not_hold_are_rounded_upwards():
     assert result.gap <= 1e-14
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8"])
+@pytest.mark.parametrize("text", ["4:8 pair", "4:8-T pair", "4:8 x 2:4 pair"])
+def test_squares_of_narrow_types_whose_sums_float32_holds(text, dtype):
+    whole = np.random.default_rng(5).integers(-9, 10, (16, 24))
+    wanted = ms.solve((whole.astype(float) ** 2), text)
+    kind = pytest.importorskip("ml_dtypes").bfloat16 if dtype == "bfloat16" else dtype
+    result = ms.solve(whole.astype(kind), text, score="square", duals=True)
+    assert result.objective == wanted.objective
+    assert result.status is ms.Status.OPTIMAL
+
+
 @pytest.mark.parametrize("backend", ["exact", "batched", "highs", "ortools", "networkx"])
 @pytest.mark.parametrize("text", ["4:8 pair", "4:8-T pair", "4:8-T pair at_most"])
 def test_backends_agree(backend, text):

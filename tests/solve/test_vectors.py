@@ -220,9 +220,13 @@ def test_words_and_objects() -> None:
     [
         (lambda s: ms.solve(s, "8:2:8", backend="exact"), "use backend='columns'"),
         (lambda s: ms.solve(s, "2:4", backend="columns"), "use backend='exact'"),
-        (lambda s: ms.solve(s, "8:2:8", keep=s > 2), "takes no keep= and drop="),
+        (lambda s: ms.solve(s, "8:2:8", warm_start=ms.solve(s, "8:2:8")), "has no prices"),
         (lambda s: ms.allocate([s], "8:2:8"), "pattern must have an n to choose"),
-        (lambda s: ms.diversity.count("8:2:8", s.shape), "must not be V:N:M"),
+        (lambda s: ms.diversity.count("8:2:8", s.shape, "paper"), "does not speak of V:N:M"),
+        (
+            lambda s: ms.diversity.count("8:2:8", s.shape, kind="sequential"),
+            "needs a one-directional pattern",
+        ),
         (lambda s: ms.formulation(s, "8:2:8"), "flow network"),
         (lambda s: ms.permutation.search(s, "8:2:8"), "no search for orders"),
         (lambda s: ms.reconstruction.sparsegpt(s, np.eye(16), "8:2:8"), "from left to right"),

@@ -36,12 +36,15 @@ class Choice(NamedTuple):
         Which of its axes are inputs (rows) and outputs (columns); None if that is not known.
     skipped : str
         Why it is left alone; empty if it is masked.
+    pattern : Pattern or None
+        What it is masked to; None if it is left alone.
     """
 
     path: str
     shape: tuple[int, ...]
     plane: Plane | None
     skipped: str
+    pattern: ms.Pattern | None = None
 
 
 def choose(
@@ -64,19 +67,22 @@ def choose(
     -------
     list of Choice
 
+    Raises
+    ------
+    TypeError, ValueError
+        If ``pattern`` is not what it should be, or a path in ``pattern`` or ``planes`` fits no leaf.
+
     Examples
     --------
     >>> params = {"attention": {"query": {"kernel": jnp.ones((8, 2, 4))}}, "embedding": jnp.ones((16, 8))}
     >>> [(choice.path, choice.skipped) for choice in choose(params, "2:4 axis=-2")]
     [('attention/query/kernel', ''), ('embedding', 'is an embedding, which is looked up and not multiplied')]
     """
-    if not isinstance(pattern, Mapping):
-        # An axis may be counted from the front here, as mask takes it.
-        patterns = LayerPatterns((("*", ms.Pattern.parse(pattern)),), True)
-    else:
-        patterns = LayerPatterns.of(pattern)
+    patterns = LayerPatterns.of(pattern, any_axis=True)
+    listed = [choice for choice, _ in found(params, where, planes)]
+    patterns.check_names([(choice.path,) for choice in listed])
     choices = []
-    for choice, _ in found(params, where, planes):
+    for choice in listed:
         reason = choice.skipped
         if not reason and choice.plane is None:
             reason = AMBIGUOUS
@@ -86,7 +92,8 @@ def choose(
         elif not reason and choice.plane is not None and isinstance(own, ms.Pattern):
             misfit = own.misfit(choice.plane.shape(choice.shape))
             reason = "" if misfit is None else str(misfit)
-        choices.append(choice._replace(skipped=reason))
+        chosen = own if isinstance(own, ms.Pattern) and not reason else None
+        choices.append(choice._replace(skipped=reason, pattern=chosen))
     return choices
 
 

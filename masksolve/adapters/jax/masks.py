@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
 from typing import Any
 
 import jax
@@ -73,12 +72,18 @@ def mask(
     Array([[ True, False],
            [False,  True]], dtype=bool)
     """
-    w = jax.lax.stop_gradient(jnp.asarray(w))
+    pattern = ms.Pattern.parse(pattern)
+    try:
+        w = jax.lax.stop_gradient(jnp.asarray(w))
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"w must be an array, got {type(w).__name__}; mask_tree takes trees of them"
+        ) from error
     if plane is not None:
         kept = mask(plane.matrices(w), pattern, backend=backend, workers=workers)
         seen: jax.Array = plane.weight(kept, w.shape)
         return seen
-    pattern = _from_the_end(ms.Pattern.parse(pattern), w.ndim)
+    pattern = _from_the_end(pattern, w.ndim)
 
     def solve(scores: Any) -> ms.MaskResult:
         return ms.solve(scores, pattern, backend=backend, workers=workers, **_MAGNITUDE)
@@ -139,7 +144,7 @@ def mask_tree(
     ------
     TypeError, ValueError
         As `mask`, naming the leaf; ValueError if no leaf is chosen, or one of three axes of which the
-        plane is not known.
+        plane is not known, or if a path in ``pattern`` fits no leaf.
 
     Examples
     --------
@@ -152,7 +157,10 @@ def mask_tree(
     if where is not None and not callable(where):
         raise TypeError(f"where must be callable as where(path, leaf), got {where!r}")
     listed = [choice for choice, _ in found(params, where, planes)]
-    own = _patterns_of(pattern, [choice.path for choice in listed])
+    patterns = LayerPatterns.of(pattern, any_axis=True)
+    patterns.check_names([(choice.path,) for choice in listed])
+    found_for = ((choice.path, patterns.of_weight((choice.path,))) for choice in listed)
+    own = {path: each for path, each in found_for if isinstance(each, ms.Pattern)}
     chosen = {choice.path: choice for choice in listed if not choice.skipped and choice.path in own}
     if not chosen:
         paths = [path_of(keys) for keys, _ in jax.tree.flatten_with_path(params)[0]]
@@ -172,18 +180,6 @@ def mask_tree(
             raise
 
     return jax.tree.map_with_path(masked, params)
-
-
-def _patterns_of(pattern: Patterns, paths: list[str]) -> dict[str, ms.Pattern | str]:
-    """Give the pattern of every leaf that has one."""
-    if not isinstance(pattern, Mapping):
-        return dict.fromkeys(paths, pattern)
-    patterns = LayerPatterns.of(pattern)
-    for name, _ in patterns.rules:
-        if not any(fnmatchcase(path, name) for path in paths):
-            raise ValueError(f"pattern: {name!r} matches no leaf of two axes or more; there are {paths[:8]}")
-    found = {path: patterns.of_weight((path,)) for path in paths}
-    return {path: own for path, own in found.items() if isinstance(own, ms.Pattern)}
 
 
 def apply(params: Any, masks: Any) -> Any:

@@ -17,7 +17,7 @@ from jax.sharding import NamedSharding
 import masksolve as ms
 from masksolve.checks import integer, number
 
-from ..patterns import refuse_names
+from ..patterns import LayerPatterns, Patterns
 from ..plane import Plane
 from .kinds import Choice, Where, choose, path_of
 from .masks import apply
@@ -41,21 +41,21 @@ class SparsifyState(NamedTuple):
         Structure of the parameters; a single True for what is not masked.
     prices : dict from str to (rows, columns)
         Dual prices of each masked leaf, from which its next solve starts.
-    priced : array of int32
-        The n that they are for; 0 if there are none.
+    priced : dict from str to array of int32
+        The n of each masked leaf's masks, which its prices are for; 0 before the first.
     """
 
     step: jax.Array
     masks: Any
     prices: dict[str, tuple[jax.Array, jax.Array]]
-    priced: jax.Array
+    priced: dict[str, jax.Array]
 
 
 @dataclass(frozen=True)
 class Sparsifier:
     """What `sparsify` returns: a gradient transformation, and what a training needs beside it."""
 
-    pattern: ms.Pattern
+    pattern: ms.Pattern | Mapping[str, ms.Pattern | str]
     refresh_every: int | None
     decay: float
     density: Density | None
@@ -68,15 +68,15 @@ class Sparsifier:
     def init(self, params: Any) -> SparsifyState:
         """Find the first masks."""
         double = {path_of(keys) for keys, leaf in jax.tree.flatten_with_path(params)[0] if _is_double(leaf)}
-        rows, columns = self.pattern.lines
-        prices = {
-            choice.path: (jnp.zeros((tiles, rows), dtype), jnp.zeros((tiles, columns), dtype))
-            for choice in self._chosen(params)
-            for dtype in [float if choice.path in double else jnp.float32]
-            if (tiles := self._priced_tiles(choice))
-        }
-        zero = jnp.zeros((), jnp.int32)
-        return self._refreshed(params, SparsifyState(zero, None, prices, zero))
+        zero, chosen, prices = jnp.zeros((), jnp.int32), self._chosen(params), {}
+        for choice in chosen:
+            self._pattern_at(_pattern_of(choice), 0)  # one that has no n to grow is refused before a callback
+            if tiles := self._priced_tiles(choice):
+                dtype = float if choice.path in double else jnp.float32
+                rows, columns = _pattern_of(choice).lines
+                prices[choice.path] = jnp.zeros((tiles, rows), dtype), jnp.zeros((tiles, columns), dtype)
+        priced = {choice.path: zero for choice in chosen}
+        return self._refreshed(params, SparsifyState(zero, None, prices, priced))
 
     def update(self, updates: Any, state: SparsifyState, params: Any = None) -> tuple[Any, SparsifyState]:
         """Pass the updates on; count the step, and find masks of the parameters after it if they are due.
@@ -126,13 +126,13 @@ class Sparsifier:
         """
         masks = _state_in(state).masks
         kept = {path_of(keys): each for keys, each in jax.tree.flatten_with_path(masks)[0]}
-        pattern = replace(self.pattern, constraint="at_most")
         for choice in self._chosen(params):
             assert choice.plane is not None
+            pattern = replace(_pattern_of(choice), constraint="at_most")
             verification = ms.verify(np.asarray(choice.plane.matrices(kept[choice.path])), pattern)
             if not verification.ok and not allow_unfinished:
                 raise ms.PatternViolationError(
-                    f"the mask of '{choice.path}' must follow '{self.pattern}' by now, but has "
+                    f"the mask of '{choice.path}' must follow '{choice.pattern}' by now, but has "
                     f"{verification}\nTrain until density= has reached the pattern and the masks were "
                     f"refreshed since, or pass allow_unfinished=True"
                 )
@@ -148,27 +148,30 @@ class Sparsifier:
         if not chosen:
             listed = "; ".join(f"'{choice.path}' {choice.skipped}" for choice in choices[:5])
             raise ValueError(
-                f"params must have a leaf to mask to '{self.pattern}': {listed or 'none has two axes'}"
+                f"params must have a leaf to mask to '{LayerPatterns.of(self.pattern)}': "
+                f"{listed or 'none has two axes'}"
             )
         return chosen
 
     def _priced_tiles(self, choice: Choice) -> int:
         """Count the tiles whose prices are kept; 0 where a solve does not start from any."""
         assert choice.plane is not None
+        pattern = _pattern_of(choice)
         *batch, rows, columns = choice.plane.shape(choice.shape)
-        tall, wide = self.pattern.tile_shape
-        warm = self.warm_start and self.refresh_every and self.pattern.transposable
+        tall, wide = pattern.tile_shape
+        warm = self.warm_start and self.refresh_every and pattern.transposable
         if not warm or max(tall, wide) <= _SMALL_M or rows % tall or columns % wide:
             return 0
         return math.prod(batch) * (rows // tall) * (columns // wide)
 
     def _refreshed(self, params: Any, state: SparsifyState) -> SparsifyState:
         leaves = {path_of(keys): leaf for keys, leaf in jax.tree.flatten_with_path(params)[0]}
-        masks, prices, priced = {}, {}, state.priced
+        masks, prices, priced = {}, {}, {}
         for choice in self._chosen(params):
             held = {choice.path: state.prices[choice.path]} if choice.path in state.prices else {}
             leaf = jax.lax.stop_gradient(leaves[choice.path])
-            masks[choice.path], after, priced = self._found(choice, leaf, held, (state.step, state.priced))
+            numbers = state.step, state.priced[choice.path]
+            masks[choice.path], after, priced[choice.path] = self._found(choice, leaf, held, numbers)
             prices.update(after)
         tree = jax.tree.map_with_path(lambda keys, _: masks.get(path_of(keys), jnp.ones((), bool)), params)
         return SparsifyState(state.step, tree, prices, priced)
@@ -179,7 +182,7 @@ class Sparsifier:
         find: Callable[..., Any] = partial(self._called, choice)
         spread = self._spread(choice.path, leaf)
         if spread is not None:
-            find = in_parts(find, spread, choice.shape, choice.plane, self.pattern)
+            find = in_parts(find, spread, choice.shape, choice.plane, _pattern_of(choice))
         mask, after, priced = find(leaf, prices, numbers)
         return mask, after, priced
 
@@ -193,13 +196,15 @@ class Sparsifier:
         assert plane is not None
         matrices = plane.matrices(leaf)
         shapes = _like(matrices, bool), jax.tree.map(_like, prices), _like(numbers[1])
-        solve = partial(self._solve, choice.path)
+        solve = partial(self._solve, choice.path, _pattern_of(choice))
         mask, after, priced = jax.pure_callback(solve, shapes, matrices, prices, *numbers)
         return plane.weight(mask, leaf.shape), after, priced
 
-    def _solve(self, path: str, w: Any, prices: Any, step: Any, priced: Any) -> tuple[Any, Any, Any]:
+    def _solve(
+        self, path: str, final: ms.Pattern, w: Any, prices: Any, step: Any, priced: Any
+    ) -> tuple[Any, Any, Any]:
         """Find the mask of a leaf, on the host."""
-        pattern = self._pattern_at(int(step))
+        pattern = self._pattern_at(final, int(step))
         warm = path in prices and int(priced) == pattern.n
         try:
             result = ms.solve(
@@ -221,15 +226,21 @@ class Sparsifier:
             after[path] = tuple(np.asarray(each, like.dtype) for each, like in pairs)
         return np.asarray(result.mask), after, np.asarray(pattern.n, np.int32)
 
-    def _pattern_at(self, step: int) -> ms.Pattern:
+    def _pattern_at(self, final: ms.Pattern, step: int) -> ms.Pattern:
         if self.density is None:
-            return self.pattern
+            return final
         share = number("density(step)", self.density(step), least=0, most=1)
-        return self.pattern.relaxed(share)
+        return final.relaxed(share)
+
+
+def _pattern_of(choice: Choice) -> ms.Pattern:
+    """Give the pattern of a leaf that is masked."""
+    assert choice.pattern is not None
+    return choice.pattern
 
 
 def sparsify(
-    pattern: ms.Pattern | str,
+    pattern: Patterns,
     *,
     refresh_every: int | None = None,
     decay: float = 0.0,
@@ -250,9 +261,10 @@ def sparsify(
 
     Parameters
     ----------
-    pattern : Pattern or str
+    pattern : Pattern or str, or mapping from str to them
         One-directional patterns run along an axis of the kernel as Flax has it, (inputs, outputs):
-        ``"2:4 axis=-2"`` groups inputs.
+        ``"2:4 axis=-2"`` groups inputs. One for all leaves, or one by paths or wildcards, as for
+        `mask_tree`; `masksolve.allocate` finds them.
     refresh_every : int, optional
         *Dynamic* masks: find them again every so many steps; gradients pass straight through. By default
         masks are *static*: found once, and only the entries that they keep are trained.
@@ -299,10 +311,7 @@ def sparsify(
     >>> int(state.step), int(state.masks["kernel"].sum())
     (1, 32)
     """
-    refuse_names(
-        pattern, "since the state of a schedule counts one n; chain one sparsify() for each by where="
-    )
-    pattern = ms.Pattern.parse(pattern)
+    patterns = LayerPatterns.of(pattern)
     if refresh_every is not None:
         integer("refresh_every", refresh_every, least=1)
     number("decay", decay, least=0)
@@ -311,10 +320,8 @@ def sparsify(
             raise TypeError(f"{name} must be callable, got {value!r}")
     if refresh_every is None and (decay or density is not None):
         raise ValueError("decay= and density= work on dynamic masks only; give refresh_every= too")
-    if pattern.axis not in (-1, -2):
-        raise ValueError(f"pattern axis must be -1 (outputs) or -2 (inputs) for a kernel, got {pattern.axis}")
     return Sparsifier(
-        pattern=pattern,
+        pattern=dict(pattern) if isinstance(pattern, Mapping) else patterns.first,
         refresh_every=refresh_every,
         decay=float(decay),
         density=density,

@@ -1,5 +1,12 @@
 """masksolve for torch: masks of weights, sparse training, and pruning without training."""
 
+from importlib.util import find_spec
+
+from masksolve.errors import BackendUnavailableError
+
+if find_spec("torch") is None:
+    raise BackendUnavailableError.needing("masksolve.adapters.torch", "torch", "torch")
+
 from ..plane import Plane
 from .layers import Choice, choose_weights
 from .layout import as_matrices, from_matrices

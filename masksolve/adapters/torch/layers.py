@@ -12,7 +12,7 @@ from torch.nn.utils import parametrize
 
 import masksolve as ms
 
-from ..patterns import LayerPatterns, Patterns
+from ..patterns import LayerPatterns, Patterns, check_names
 from ..plane import Plane
 from .blocks import find_chains
 from .kinds import adapters_of, kind_of, matrices_of, routers_of
@@ -75,10 +75,14 @@ class _Found(NamedTuple):
     dense: str
     pattern: ms.Pattern | None
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the weight may be called in a name or wildcard."""
+        return self.name, self.path, f"{self.path}.{self.parameter}".lstrip(".")
+
     def matches(self, patterns: Iterable[str]) -> bool:
         """Whether a name or wildcard fits."""
-        own = (self.name, self.path, f"{self.path}.{self.parameter}".lstrip("."))
-        return any(fnmatchcase(each, pattern) for pattern in patterns for each in own)
+        return any(fnmatchcase(each, pattern) for pattern in patterns for each in self.names)
 
     def named(self, patterns: Sequence[str]) -> bool:
         """Whether a name without wildcards is that of the weight or its layer."""
@@ -128,8 +132,7 @@ def choose_weights(
     """
     patterns = LayerPatterns.of(pattern)
     found = _find(model, patterns, planes or {})
-    if not patterns.alone:
-        _check_names("pattern", [glob for glob, _ in patterns.rules], found)
+    patterns.check_names([each.names for each in found])
     ends = _ends(model, found) if dense_ends and layers is None else {}
     return _choose(found, patterns, layers, skip, ends)
 
@@ -170,8 +173,9 @@ def _choose(
         choices.append(Choice(each.name, each.layer, reason, each.parameter, each.plane, own))
     if all(choice.skipped for choice in choices):
         listed = "; ".join(f"'{choice.name}' {choice.skipped}" for choice in choices[:5])
+        remedy = "; dense_ends=False prunes the first and the last layer, too" if ends else ""
         raise ValueError(
-            f"model has no layer to prune to '{patterns}': {listed or 'it has no Linear or Conv'}"
+            f"model has no layer to prune to '{patterns}': {listed or 'it has no Linear or Conv'}{remedy}"
         )
     return choices
 
@@ -266,9 +270,4 @@ def _first_and_last(found: list[_Found]) -> dict[str, str]:
 def _check_names(argument: str, patterns: Sequence[str], found: list[_Found]) -> None:
     if isinstance(patterns, str):
         raise TypeError(f"{argument} must be a sequence of names, got the string {patterns!r}")
-    for pattern in patterns:
-        if not any(each.matches([pattern]) for each in found):
-            raise ValueError(
-                f"{argument}: {pattern!r} matches no weight of two axes or more; there are "
-                f"{[each.name for each in found[:8]]}"
-            )
+    check_names(argument, patterns, [each.names for each in found])

@@ -58,9 +58,11 @@ def mask(
     tensor([[ True, False],
             [False,  True]])
     """
-    if not isinstance(w, torch.Tensor):
-        raise TypeError(f"w must be a torch.Tensor, got {type(w).__name__}; torch.as_tensor makes one")
     text = _checked(pattern) if isinstance(pattern, str) else str(layer_pattern(pattern))
+    if not isinstance(w, torch.Tensor):
+        model = isinstance(w, torch.nn.Module)
+        remedy = "sparsify and adaprune take models" if model else "torch.as_tensor makes one"
+        raise TypeError(f"w must be a torch.Tensor, got {type(w).__name__}; {remedy}")
     if plane is None:
         plane = _plane_of(text, *w.shape) if w.ndim == 3 else KERNEL
     # torch.func differentiates through a custom operator only if nothing asks for a gradient.

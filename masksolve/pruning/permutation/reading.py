@@ -13,7 +13,7 @@ from ... import checks
 from ...arrays import check_shape, real_array
 from ...execution import Execution
 from ...pattern import Pattern
-from ...types import SCORES, Float64Array
+from ...types import SCORES, SCORES_ELSEWHERE, Float64Array
 from .members import Dimension, Int64Array, Matrices, Member
 
 
@@ -80,7 +80,7 @@ def read(scores: Any, pattern: Pattern | str, axes: Any, units: Any, labels: Any
     """Check the arguments of `search`; TypeError or ValueError if one is not what it should be."""
     pattern = Pattern.parse(pattern)
     check_pattern(pattern)
-    checks.choice("score", score, SCORES)
+    checks.choice("score", score, SCORES, SCORES_ELSEWHERE)
     if isinstance(scores, (list, tuple)) and scores and all(isinstance(each, tuple) for each in scores):
         return _shared(scores, pattern, units, labels, score)
     array, pattern = _worth("scores", scores, pattern, score)

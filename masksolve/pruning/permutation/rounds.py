@@ -143,9 +143,7 @@ def assignment() -> Callable[..., Any]:
     try:
         from scipy.optimize import linear_sum_assignment
     except ImportError as error:
-        raise BackendUnavailableError(
-            "masksolve.permutation.search needs SciPy; install it with: pip install 'masksolve[highs]'"
-        ) from error
+        raise BackendUnavailableError.needing("masksolve.permutation.search", "SciPy", "highs") from error
     solver: Callable[..., Any] = linear_sum_assignment
     return solver
 

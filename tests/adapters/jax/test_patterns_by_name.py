@@ -38,8 +38,44 @@ def test_one_pattern_may_count_its_axis_from_the_front() -> None:
     assert [choice.skipped for choice in mj.choose(params(), "2:4 axis=0")] == ["", "", ""]
 
 
+@pytest.mark.parametrize("jit", [True, False])
+def test_training_with_a_pattern_for_each_leaf(jit: bool) -> None:
+    patterns = {"a/*": "2:8-T", "b/kernel": "dense", "*": "4:8"}
+    shares = [1.0, 0.75, 0.5, 0.25, 0.25]
+    sparsifier = mj.sparsify(patterns, refresh_every=1, density=lambda step: shares[step])
+    tree = params()
+    state = sparsifier.init(tree)
+    update = jax.jit(sparsifier.update) if jit else sparsifier.update
+    for step in range(4):
+        _, state = update(jax.tree.map(jax.numpy.zeros_like, tree), state, tree)
+        share = shares[step + 1]
+        assert {path: int(n) for path, n in state.priced.items()} == {
+            "a/kernel": 8 * share,
+            "c/kernel": max(4, 8 * share),
+        }
+        wanted = ms.solve(np.abs(tree["a"]["kernel"]), f"{int(8 * share)}:8-T", backend="highs").mask
+        assert np.array_equal(state.masks["a"]["kernel"], wanted)
+    assert state.masks["b"]["kernel"].shape == ()
+    assert list(state.prices) == ["a/kernel"]
+    final = sparsifier.finalize(tree, state)
+    assert ms.verify(np.asarray(final["a"]["kernel"]), "2:8-T").ok
+    assert ms.verify(np.asarray(final["c"]["kernel"]), "4:8").ok
+    assert np.array_equal(final["b"]["kernel"], tree["b"]["kernel"])
+
+
+def test_vectors_train_beside_other_patterns() -> None:
+    sparsifier = mj.sparsify({"a/*": "8:2:8", "*": "2:4-T"}, refresh_every=1)
+    state = sparsifier.init(params())
+    assert ms.verify(np.asarray(state.masks["a"]["kernel"]), "8:2:8").ok
+    assert ms.verify(np.asarray(state.masks["c"]["kernel"]), "2:4-T").ok
+
+
 def test_refusals() -> None:
-    with pytest.raises(ValueError, match="pattern: 'nowhere' matches no leaf"):
-        mj.mask_tree(params(), {"nowhere": "2:4"})
-    with pytest.raises(ValueError, match="pattern must be one pattern, since the state"):
-        mj.sparsify({"*": "2:4"})
+    for call in (mj.mask_tree, mj.choose, lambda tree, pattern: mj.sparsify(pattern).init(tree)):
+        with pytest.raises(ValueError, match="pattern: 'nowhere' matches no weight of two axes or more"):
+            call(params(), {"*": "2:4", "nowhere": "2:4"})
+    with pytest.raises(ValueError, match="pattern must name a layer to prune"):
+        mj.sparsify({"*": "dense"})
+    ramp = mj.sparsify({"a/*": "8:2:8", "*": "2:4"}, refresh_every=1, density=lambda step: 0.75)
+    with pytest.raises(ValueError, match="pattern must have an n that can grow, got '8:2:8'"):
+        ramp.init(params())

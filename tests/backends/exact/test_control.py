@@ -13,7 +13,7 @@ from engine import (
 )
 
 import masksolve as ms
-from masksolve._ext.exact import instruction_sets
+from masksolve._ext.tiles import instruction_sets
 from masksolve.backends import exact
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from masksolve.errors import BackendUnavailableError
+
 from .callback import Callback
 
 try:
     from lightning.pytorch import Callback as LightningCallback
 except ImportError as error:
-    raise ImportError(
-        "masksolve.adapters.torch.integrations.lightning needs lightning: pip install 'masksolve[trainers]'"
-    ) from error
+    raise BackendUnavailableError.needing("masksolve's callback", "lightning", "trainers") from error
 
 
 class SparsifyCallback(Callback, LightningCallback):  # type: ignore[misc]

@@ -9,15 +9,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from masksolve.errors import BackendUnavailableError
+
 from ...patterns import Patterns
 from .callback import Callback
 
 try:
     from transformers import TrainerCallback
 except ImportError as error:
-    raise ImportError(
-        "masksolve.adapters.torch.integrations.transformers needs transformers and accelerate: "
-        "pip install 'masksolve[trainers]'"
+    raise BackendUnavailableError.needing(
+        "masksolve's callback", "transformers and accelerate", "trainers"
     ) from error
 
 FILE = "masksolve.pt"

@@ -1,6 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """What one look at an array tells: its largest magnitude (an infinity or NaN if there is one), how many of
-its entries are negative, or the sums of its pairs."""
+its entries are negative, the sum of its magnitudes, or the sums of its pairs; and the floating-point mode in
+which it is looked at."""
 
 from cpython.buffer cimport PyBUF_STRIDED_RO, Py_buffer, PyBuffer_Release, PyObject_GetBuffer
 from job cimport Score, score_code
@@ -27,6 +28,30 @@ cdef extern from "arrays/pairs.hpp" namespace "masksolve" nogil:
 
     bint c_add_pairs "masksolve::add_pairs"(const Pairs&, Dtype, Score, double, bint, const Strided&)
     void c_spread_pairs "masksolve::spread_pairs"(const Strided&, const Pairs&)
+
+
+cdef extern from "arrays/magnitude_sum.hpp" namespace "masksolve" nogil:
+    double c_magnitude_sum "masksolve::magnitude_sum"(Dtype, const char*, Py_ssize_t)
+
+
+cdef class DefaultArithmetic:
+    """A context in which this thread computes as IEEE 754 has it by default.
+
+    Denormal numbers are not flushed to zero, and results are rounded to nearest; on leaving, the mode is
+    what it was before, which another library may have changed. Contexts of one thread may be nested, each
+    an object of its own.
+    """
+
+    cdef uint64_t saved
+
+    def __enter__(self):
+        self.saved = floating_point_mode()
+        set_floating_point_mode(with_default_arithmetic(self.saved))
+        return self
+
+    def __exit__(self, *error):
+        set_floating_point_mode(self.saved)
+        return False
 
 
 cdef Pairs pairs_of(object firsts, tuple apart) except *:
@@ -80,6 +105,17 @@ def spread_pairs(mask, firsts, tuple apart):
         raise ValueError("mask and firsts must be boolean and of one shape")
     with nogil:
         c_spread_pairs(bits, pairs)
+
+
+def magnitude_sum(array):
+    """Sum of the absolute values of an array of real numbers, in float64."""
+    cdef object run = array.ravel(order="K")
+    cdef Strided view = strided(run)
+    cdef Dtype dtype = dtype_code(run)
+    cdef double total
+    with nogil:
+        total = c_magnitude_sum(dtype, view.data, view.shape[0])
+    return total
 
 
 def negative_share(array, Py_ssize_t per_axis):
@@ -139,10 +175,5 @@ def largest_magnitude(array):
                 largest = largest_bits[uint64_t](<const char*>buffer.buf, buffer.ndim, buffer.shape, buffer.strides)
     finally:
         PyBuffer_Release(&buffer)
-    # A mode that reads denormal numbers as 0 would change the answer.
-    cdef uint64_t mode = floating_point_mode()
-    set_floating_point_mode(with_default_arithmetic(mode))
-    try:
+    with DefaultArithmetic():  # a mode that reads denormal numbers as 0 would change the answer
         return float(np.array(largest, np.uint64).astype(bits_type).view(array.dtype))
-    finally:
-        set_floating_point_mode(mode)

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""The exact engine: a thin door between NumPy arrays and the C++ core."""
+"""Solvers of blocks of tiles, exact and greedy: a thin door between NumPy arrays and the C++ core."""
 
 from collections import namedtuple
 
@@ -18,6 +18,10 @@ cdef extern from "drivers/dispatch.hpp" namespace "masksolve" nogil:
 
     void run_tiles "masksolve::solve_tiles"(int, const Job&, Outcome&)
     void c_fill_tiles "masksolve::fill_tiles"(int, const Job&, Outcome&)
+
+cdef extern from "heuristics/run.hpp" namespace "masksolve" nogil:
+    void run_greedy(const Job&, Outcome&)
+    void run_cover(const Job&, Outcome&)
 
 
 Solved = namedtuple(
@@ -83,3 +87,32 @@ def fill_tiles(block, Py_ssize_t first, Py_ssize_t last, str instruction_set):
     with nogil:
         c_fill_tiles(engine, job, outcome)
     return None if outcome.status == Status.unfit else (outcome.objective, outcome.bound)
+
+
+def solve_greedy(block, Py_ssize_t first, Py_ssize_t last):
+    """Keep-greedy on tiles ``first`` to ``last`` - 1 of a block; ``(objective, unfilled)``."""
+    return _solve_by_rule(block, first, last, False)
+
+
+def solve_cover(block, Py_ssize_t first, Py_ssize_t last):
+    """Algorithm 1 on tiles ``first`` to ``last`` - 1 of a block; ``(objective, unfilled)``."""
+    return _solve_by_rule(block, first, last, True)
+
+
+cdef _solve_by_rule(block, Py_ssize_t first, Py_ssize_t last, bint by_cover):
+    cdef Job job
+    cdef Outcome outcome
+    fill_job(job, block, first, last)
+    with nogil:
+        if by_cover:
+            run_cover(job, outcome)
+        else:
+            run_greedy(job, outcome)
+    if outcome.status == Status.out_of_memory:
+        raise MemoryError("no memory for the workspace of a tile")
+    if outcome.status == Status.infeasible:
+        raise BackendFailedError(
+            f"no mask keeps {block.row_bounds} entries a row and {block.column_bounds} a column "
+            f"of a tile of shape {block.tile_shape}"
+        )
+    return outcome.objective, outcome.unfilled
