@@ -37,7 +37,7 @@ public:
             left_ = (1u << here) - 1;
             if (exact_first_) solve_exactly_n(strip, k, window, t, here);
             if (left_ != 0) {
-                kernel_.start_at_most(at_most_rounds_);
+                kernel_.start(at_most_rounds_, false, true);
                 for (int i = 0; i < here; ++i)
                     if (left_ >> i & 1) finish(strip, k, window, t, i);
             }

@@ -21,6 +21,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/distances.hpp"
 #include "vectors/order_statistics.hpp"
 #include "vectors/simd.hpp"
 
@@ -58,30 +59,18 @@ public:
         for (int j = 0; j < C; ++j) bit_[j] = static_cast<I>(std::make_unsigned_t<I>{1} << (j % word_bits));
     }
 
-    // The dual warm start of all tiles in `s`; `warm`: start from the prices in `v`.
-    void start(int rounds, bool warm) {
-        at_most_ = false;
+    // The dual warm start of all tiles in `s`. `warm`: from the prices in `v`; `at_most`: for tiles that keep
+    // at most so many, from prices of 0.
+    void start(int rounds, bool warm, bool at_most = false) {
+        at_most_ = at_most;
         transpose_tiles();
         if (!warm) std::fill_n(v, columns_at_once, T{0});
-        watched_ = ~std::uint64_t{0};
+        watched_ = at_most ? 0 : ~std::uint64_t{0};
         far_apart_ = 0;
         price<C, R>(t_, v, row_n_, height_, u);
         for (int round = 0; round < rounds; ++round) {
             price<R, C>(s, u, column_n_, width_, v);
             watched_ = whole_tiles(far_apart_);
-            price<C, R>(t_, v, row_n_, height_, u);
-        }
-    }
-
-    // The same for tiles that keep at most so many.
-    void start_at_most(int rounds) {
-        at_most_ = true;
-        transpose_tiles();
-        std::fill_n(v, columns_at_once, T{0});
-        watched_ = 0;
-        price<C, R>(t_, v, row_n_, height_, u);
-        for (int round = 0; round < rounds; ++round) {
-            price<R, C>(s, u, column_n_, width_, v);
             price<C, R>(t_, v, row_n_, height_, u);
         }
     }
@@ -125,6 +114,7 @@ public:
     }
 
 private:
+    using Path = Distances<T, R, C>;
     static constexpr int P = R < C ? C : R, lanes = together * P;
     static constexpr std::uint64_t valid_lanes =
         P < 64 ? (std::uint64_t{1} << (P % 64)) - 1 : ~std::uint64_t{0};
@@ -334,14 +324,14 @@ private:
         int end = -1, last_row = -1;
         for (;;) {
             ++steps;
-            distance = nearest(open_column, at_most_ ? least(open_row, leaving) : open_row);
+            distance = Path::nearest(open_column, at_most_ ? least(open_row, leaving) : open_row);
             const std::uint64_t near = (open_column == RowMask::all(distance)).bits();
             if (near & deficit_) {
                 end = __builtin_ctzll(near & deficit_);
                 break;
             }
             if (at_most_) {
-                const std::uint64_t ends = (leaving == in_rows(distance)).bits();
+                const std::uint64_t ends = (leaving == Path::in_rows(distance)).bits();
                 if (ends) {
                     last_row = __builtin_ctzll(ends);
                     break;
@@ -349,65 +339,33 @@ private:
             }
             if (near) {
                 const int j = __builtin_ctzll(near);
-                open_column = settle<C>(open_column, j);
-                const ColumnMask cost = further<R>(
-                    in_rows(distance), Column::load(t_[j] + at_) - Column::all(v[at_ + j]) - from_u);
+                open_column = Path::template settle<C>(open_column, lane_, j);
+                const ColumnMask cost = Path::template further<R>(
+                    Path::in_rows(distance), Column::load(t_[j] + at_) - Column::all(v[at_ + j]) - from_u);
                 const ColumnMask better = kept_in_column(j) & (cost < row);
                 row = select(better, cost, row);
                 open_row = select(better, cost, open_row);
                 if (at_most_) leaving = bits_of(values_of<T>(row) + from_u);
                 row_from = select(better, ColumnMask::all(j), row_from);
             } else {
-                const int i = __builtin_ctzll((open_row == in_rows(distance)).bits());
-                open_row = settle<R>(open_row, i);
-                const RowMask cost =
-                    further<C>(RowMask::all(distance), from_v + Row::all(u[at_ + i]) - Row::load(s[i] + at_));
-                const RowMask better = and_not(cost < column, kept_in_row(i));
+                const int i = __builtin_ctzll((open_row == Path::in_rows(distance)).bits());
+                open_row = Path::template settle<R>(open_row, lane_, i);
+                const RowMask cost = Path::template further<C>(
+                    RowMask::all(distance), from_v + Row::all(u[at_ + i]) - Row::load(s[i] + at_));
+                const RowMask better = Path::and_not(cost < column, kept_in_row(i));
                 column = select(better, cost, column);
                 open_column = select(better, cost, open_column);
                 column_from = select(better, RowMask::all(i), column_from);
             }
         }
-        Column to_u = from_u - most(values_of<T>(in_rows(distance)) - values_of<T>(row), Column::all(0));
+        Column to_u =
+            from_u - most(values_of<T>(Path::in_rows(distance)) - values_of<T>(row), Column::all(0));
         if (at_most_) to_u = most(to_u, Column::all(0));
         to_u.store(u + at_);
         (from_v + most(values_of<T>(RowMask::all(distance)) - values_of<T>(column), Row::all(0)))
             .store(v + at_);
         if (last_row >= 0) u[at_ + last_row] = 0;
         flip(end, last_row, row_from, column_from);
-    }
-
-    // The smallest of all distances, in the lanes of a row; and the same in those of a column.
-    static inline __attribute__((always_inline)) typename RowMask::V nearest(const RowMask& columns,
-                                                                             const ColumnMask& rows) {
-        if constexpr (R == C) {
-            return least(columns, rows).smallest();
-        } else {
-            const typename RowMask::V of_columns = columns.smallest(),
-                                      of_rows = rows.smallest()[0] - typename RowMask::V{};
-            return of_columns < of_rows ? of_columns : of_rows;
-        }
-    }
-    static inline __attribute__((always_inline)) ColumnMask in_rows(typename RowMask::V distance) {
-        if constexpr (R == C) return ColumnMask::all(distance);
-        else return ColumnMask::all(distance[0]);
-    }
-
-    // The distance plus the positive part of a reduced cost.
-    template <int Lines>
-    static inline __attribute__((always_inline)) Pack<I, Lines> further(const Pack<I, Lines>& distance,
-                                                                        const Pack<T, Lines>& cost) {
-        return bits_of(values_of<T>(positive_part(bits_of(cost))) + values_of<T>(distance));
-    }
-    template <int Lines>
-    Pack<I, Lines> settle(const Pack<I, Lines>& open, int k) const {
-        using Lanes = Pack<I, Lines>;
-        return select(Lanes::load(lane_) == Lanes::all(k), bits_of(Pack<T, Lines>::all(infinity)), open);
-    }
-
-    static RowMask and_not(RowMask a, RowMask b) {
-        for (int k = 0; k < RowMask::K; ++k) a.part[k] &= ~b.part[k];
-        return a;
     }
 
     // Adds and drops entries along the path back from column `end` or from row `last_row`.
