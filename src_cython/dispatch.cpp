@@ -57,11 +57,11 @@ const int engine_count = sizeof engines / sizeof *engines;
 // or at most so many, with a choice and nothing forced.
 static bool is_regular(const Job& job) {
     if (job.forced()) return false;
-    if (job.height == 1 && job.column_least == 0 && job.column_most == 1) return true;
+    if (job.height == 1 && job.column_most == 1 && (job.column_least == 0 || job.width == 1)) return true;
     const Bounds rows = job.row_bounds(), columns = job.column_bounds();
     const bool exact = rows.least == rows.most && columns.least == columns.most;
     const bool at_most = rows.least == 0 && columns.least == 0;
-    return (exact || at_most) && rows.most < job.width && columns.most < job.height &&
+    return (exact || at_most) && rows.most <= job.width && columns.most <= job.height &&
            (at_most || job.height * rows.most == job.width * columns.most);
 }
 

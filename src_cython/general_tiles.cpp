@@ -363,12 +363,4 @@ void GeneralSolver::solve_all() {
     }
 }
 
-void shrink_tile(FlowTile<double>& tile, Outcome& outcome) {
-    for (int i = 0; i < tile.height; ++i) tile.u[i] = std::max(tile.u[i], 0.0);
-    FlowSolver<double> solver(tile);
-    solver.solve();
-    outcome.augmentations += solver.augmentations;
-    outcome.steps += solver.steps;
-}
-
 }  // namespace masksolve

@@ -282,7 +282,7 @@ def levels_of(scores: Any, pattern: Pattern, choices: Sequence[int], how: dict[s
     cost, value, bound = [], [], []
     for n in choices:
         each = with_n(pattern, n)
-        result = solve(scores, one_way(each), duals=False, tiles=False, **how)
+        result = solve(scores, each, duals=False, tiles=False, **how)
         cost.append(tiling_of(each, tuple(scores.shape)).capacity)
         value.append(result.objective)
         bound.append(result.bound)
@@ -294,17 +294,6 @@ def with_n(pattern: Pattern, n: int) -> Pattern:
     if pattern.columns is None:
         return replace(pattern, n=n)
     return replace(pattern, n=n, columns=Budget(n * pattern.columns.m // pattern.m, pattern.columns.m))
-
-
-def one_way(pattern: Pattern) -> Pattern:
-    """Give groups in place of tiles where that changes nothing, since every line may keep all of its entries.
-
-    They are solved in a fraction of the time. Pairs in tiles are blocks of 2 by 2, which groups do not know.
-    """
-    free = all(n == m for n, m in pattern.budgets.values())
-    if pattern.transposable and free and not pattern.pair and pattern.remainder == "error":
-        return replace(pattern, transposable=False, columns=None)
-    return pattern
 
 
 def choices_of(pattern: Pattern, choices: Sequence[int] | None) -> tuple[int, ...]:

@@ -21,7 +21,7 @@ from ..rounding import HALF_ULP, relative_gap
 from ..solve import solve
 from ..tiling import tiling_of
 from ..types import BackendName, BackendOptions, BoolArray, Float64Array, Score
-from .allocation import one_way, with_n
+from .allocation import with_n
 from .core import Integers
 from .knapsack import Levels, choose
 from .parts import Form, kept_entries, taken
@@ -256,7 +256,7 @@ def _full(pattern: Pattern) -> Pattern:
     """Give the pattern of a dense tile, m of m."""
     if pattern.vector is not None:
         pattern = replace(pattern, vector=None)
-    return one_way(with_n(pattern, pattern.m))
+    return with_n(pattern, pattern.m)
 
 
 def _budget(levels: Levels, share: float | None, sparsity: float | None, entries: int) -> int:

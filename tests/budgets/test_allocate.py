@@ -10,7 +10,6 @@ import pytest
 from oracles import solve, value
 
 import masksolve as ms
-from masksolve.budgets.allocation import one_way
 from masksolve.testing.families import FAMILIES
 from masksolve.tiling import tiling_of
 
@@ -224,16 +223,3 @@ def test_columns_with_a_budget_of_their_own_keep_the_same_share() -> None:
     assert ms.allocate(layers, "4:8 x 2:4").choices == (2, 4, 6, 8)
     with pytest.raises(ValueError, match="choices must be multiples of 2 for pattern '4:8 x 2:4', got 3"):
         ms.allocate(layers, "4:8 x 2:4", choices=(3, 4))
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["8:8-T", "4:4-T at_most", "4:4 x 8:8", "4:4 x 8:8 at_most", "4:4 x 6:8 at_most", "8:8-T pair at_most"],
-)
-@pytest.mark.parametrize("scale", [1.0, 1e30, 1e-40])
-def test_tiles_without_limits_are_worth_what_their_groups_are(text: str, scale: float) -> None:
-    pattern = ms.Pattern(text)
-    scores = np.random.default_rng(3).standard_normal((16, 32)) * scale + 0.1 * scale
-    whole, easy = ms.solve(scores, pattern), ms.solve(scores, one_way(pattern))
-    assert whole.status is easy.status is ms.Status.OPTIMAL
-    np.testing.assert_array_equal(whole.mask, easy.mask)

@@ -35,8 +35,4 @@ private:
     void settle(std::ptrdiff_t number, bool solved, bool again);
 };
 
-// At most n, from the optimum that keeps exactly n, given as `tile` with its prices: row prices below 0 rise
-// to 0, which empties their rows a little.
-void shrink_tile(FlowTile<double>& tile, Outcome& outcome);
-
 }  // namespace masksolve

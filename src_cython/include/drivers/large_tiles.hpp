@@ -10,7 +10,7 @@ namespace masksolve {
 namespace MASKSOLVE_ISA {
 
 // Rounds of the dual warm start: more of them leave fewer paths to search; these balance the two.
-constexpr int cold_rounds = 3, warm_rounds = 1;
+constexpr int cold_rounds = 3, warm_rounds = 1, at_most_rounds = 4;
 
 template <typename T, int R, int C>
 class LargeTileRun final : public SegmentSolver<T> {
@@ -21,6 +21,9 @@ public:
           height_(job.height),
           width_(job.width),
           at_most_(job.row_least == 0),
+          all_kept_(job.row_most == job.width && job.column_most == job.height),
+          exact_first_(!at_most_ || all_kept_ || is_often_exact(job)),
+          at_most_rounds_(columns_overflow(job) ? at_most_rounds : 0),
           square_(Staging<T>::squares_later(job)),
           kernel_(job.height, job.width, job.row_most, job.column_most),
           certifier_(job, C) {}
@@ -31,11 +34,12 @@ public:
             const int here = std::min(together, count - t);
             fetch_ahead(job_, strip, k + t, here);
             for (int i = 0; i < here; ++i) load(window, t + i, i);
-            if (job_.start_columns.data == nullptr || kernel_.room_to_spare()) {
-                kernel_.start(kernel_.room_to_spare() ? 0 : cold_rounds, false);
-                for (int i = 0; i < here; ++i) finish(strip, k, window, t, i);
-            } else {
-                solve_from_prices(strip, k, window, t, here);
+            left_ = (1u << here) - 1;
+            if (exact_first_) solve_exactly_n(strip, k, window, t, here);
+            if (left_ != 0) {
+                kernel_.start(at_most_rounds_, false, true);
+                for (int i = 0; i < here; ++i)
+                    if (left_ >> i & 1) finish(strip, k, window, t, i);
             }
         }
         certifier_.certify(window, count, u_[0], v_[0], verdicts);
@@ -48,16 +52,41 @@ private:
     const Job& job_;
     Outcome& outcome_;
     int height_, width_;
-    bool at_most_, square_;
+    bool at_most_, all_kept_;
+    bool exact_first_;  // at most n: whether to look first for what keeps exactly n, which may be no worse
+    int at_most_rounds_;
+    bool square_;
     TileKernel<T, R, C> kernel_;
     LargeTileCertifier<T> certifier_;
     static constexpr int together = TileKernel<T, R, C>::together;
     Integer<T> signs_[together] = {};  // negative if a score of the tile is
+    unsigned left_ = 0;                // a bit for each of the kernel's tiles that has no answer yet
     // Prices of a segment's tiles, of which one side is C / 2 + 1 at least, or 3, and the other 2; C a tile,
     // zeros last.
     static constexpr int least_entries = 2 * (C == 8 ? 3 : C / 2 + 1);
     static constexpr int most_tiles = std::min(segment_entries / least_entries, most_segment_tiles) + 1;
     alignas(64) T u_[most_tiles][C] = {}, v_[most_tiles][C];
+
+    // Whether the best mask that keeps at most n keeps exactly n in most tiles, or the greater part of the
+    // way to it.
+    static bool is_often_exact(const Job& job) {
+        return job.height * job.row_most == job.width * job.column_most &&
+               8 * (job.width - job.row_most) > job.width;
+    }
+
+    // Whether rounds of prices pay: rows that choose alone put too many into columns with little room.
+    // Columns of h entries would hold h / w of what a row keeps, give or take up to sqrt(h) / 2.
+    static bool columns_overflow(const Job& job) {
+        const int room = job.width * job.column_most - job.height * job.row_most;
+        return job.column_most < job.height && 4 * room * room < job.height * job.width * job.width;
+    }
+
+    void solve_exactly_n(const Strip& strip, std::ptrdiff_t k, Window<T>& window, int t, int here) {
+        if (job_.start_columns.data != nullptr && !all_kept_)
+            return solve_from_prices(strip, k, window, t, here);
+        kernel_.start(all_kept_ ? 0 : cold_rounds, false);
+        for (int i = 0; i < here; ++i) finish(strip, k, window, t, i);
+    }
 
     // Tiles t to t + here - 1, loaded, from the prices that they are given where these are of use. What
     // becomes of a tile must not depend on its neighbours, so each kind goes by itself.
@@ -77,10 +106,13 @@ private:
             if (!useful[i]) finish(strip, k, window, t, i);
     }
 
-    // Solves the i-th of the tiles in the kernel, which is the window's tile t + i, and hands its answer out.
+    // Solves the i-th of the tiles in the kernel, which is the window's tile t + i, and hands its answer out,
+    // unless fewer than n could be better.
     __attribute__((noinline)) void finish(const Strip& strip, std::ptrdiff_t k, Window<T>& window, int t,
                                           int i) {
         kernel_.finish(i);
+        if (at_most_ && !kernel_.make_prices_non_negative()) return;
+        left_ &= ~(1u << i);
         const int tile = t + i;
         write_mask(window, tile, signs_[i]);
         store_prices(job_.rows, strip.rows[k + tile], height_, kernel_.prices_u());
@@ -137,7 +169,6 @@ private:
         std::uint64_t kept[R];
         for (int i = 0; i < height_; ++i) kept[i] = kernel_.kept(i);
         if (at_most_) {
-            if (!kernel_.make_prices_non_negative()) shrink(kept);
             for (int i = 0; i < height_ && signs < 0; ++i) {
                 const T* scores = window.row(tile, i);
                 std::uint64_t positive = 0;
@@ -155,29 +186,6 @@ private:
             for (; j < C; j += 8) std::memcpy(to + j, &mask_bytes[bits >> j & 255], 8);
         for (; j + 8 <= width_; j += 8) std::memcpy(to + j, &mask_bytes[bits >> j & 255], 8);
         for (; j < width_; ++j) to[j] = bits >> j & 1;
-    }
-
-    // Replaces the mask and the prices by those of the best mask that keeps at most as many.
-    __attribute__((noinline)) void shrink(std::uint64_t* kept) {
-        T *const u = kernel_.prices_u(), *const v = kernel_.prices_v();
-        FlowTile<double> tile;
-        tile.height = height_;
-        tile.width = width_;
-        tile.rows = job_.row_bounds();
-        tile.columns = job_.column_bounds();
-        for (int j = 0; j < width_; ++j) tile.v[j] = v[j];
-        for (int i = 0; i < height_; ++i) {
-            for (int j = 0; j < width_; ++j) tile.scores[i][j] = kernel_.score(i, j);
-            tile.u[i] = u[i];
-            tile.kept[i] = kept[i];
-            tile.keep[i] = tile.drop[i] = 0;
-        }
-        shrink_tile(tile, outcome_);
-        for (int i = 0; i < height_; ++i) {
-            kept[i] = tile.kept[i];
-            u[i] = static_cast<T>(tile.u[i]);
-        }
-        for (int j = 0; j < width_; ++j) v[j] = static_cast<T>(tile.v[j]);
     }
 };
 

@@ -1,6 +1,5 @@
-// The exact solver of tiles that keep so many in every row and so many in every column, within R by C. Rows
-// and columns keep equally many in all, as those of m-by-m tiles do that keep n in both; or columns have room
-// for more than the rows keep, and keep at most so many.
+// The exact solver of tiles that keep so many in every row and so many in every column, within R by C, rows
+// and columns equally many in all; or that keep at most so many, of scores that are not negative.
 //
 // 1. Dual warm start: the rows' prices u, then the columns' v, in turn take the middle between the n-th and
 //    the (n+1)-th largest of s - v (s - u), n being what the line keeps, which minimises the dual while the
@@ -9,16 +8,20 @@
 // 3. Shortest augmenting paths (Dijkstra over reduced costs, from all columns with too many to the
 //    nearest with too few, dropping and adding entries in turn) until no column holds too many.
 // The first step has no branches, so that as many tiles as fill a register take it together. What becomes of
-// a tile depends on its own scores alone. Where columns have room to spare, one that is not full must have
-// the price 0 in the end. So all begin with 0 there, without rounds of prices, and a path ends in any column
-// with room: only columns that are full, and stay so, ever get another price. Prices stay dual feasible in
-// the sense that kept entries have s - u - v >= 0 and dropped ones <= 0, so at the end they prove the mask
-// optimal.
+// a tile depends on its own scores alone. Prices stay dual feasible in the sense that kept entries have
+// s - u - v >= 0 and dropped ones <= 0, so at the end they prove the mask optimal.
+//
+// At most so many: prices are not negative, and a line that is not full has the price 0. The columns' prices
+// begin with 0 and only rise, so that the rows' only fall. In step 1 a column's price rises to less than what
+// it is worth to n rows at the least. None of these turns away as its own price falls, so a column whose
+// price is positive never holds too few. In step 3 a path may also end in a row, which then keeps one entry
+// less: its price is the cost, and 0 from then on.
 #pragma once
 
 #include <algorithm>
 #include <cstring>
 
+#include "kernels/distances.hpp"
 #include "vectors/order_statistics.hpp"
 #include "vectors/simd.hpp"
 
@@ -47,7 +50,6 @@ public:
           width_(width),
           row_n_(row_n),
           column_n_(column_n),
-          room_to_spare_(height * row_n < width * column_n),
           rows_(lowest_bits(height)),
           columns_(lowest_bits(width)) {
         for (int i = 0; i < R; ++i) std::fill_n(s[i], columns_at_once, -infinity);
@@ -57,14 +59,13 @@ public:
         for (int j = 0; j < C; ++j) bit_[j] = static_cast<I>(std::make_unsigned_t<I>{1} << (j % word_bits));
     }
 
-    bool room_to_spare() const { return room_to_spare_; }
-
-    // The dual warm start of all tiles in `s`; `warm`: start from the prices in `v`. No rounds, and not warm,
-    // if there is room to spare.
-    void start(int rounds, bool warm) {
+    // The dual warm start of all tiles in `s`. `warm`: from the prices in `v`; `at_most`: for tiles that keep
+    // at most so many, from prices of 0.
+    void start(int rounds, bool warm, bool at_most = false) {
+        at_most_ = at_most;
         transpose_tiles();
         if (!warm) std::fill_n(v, columns_at_once, T{0});
-        watched_ = ~std::uint64_t{0};
+        watched_ = at_most ? 0 : ~std::uint64_t{0};
         far_apart_ = 0;
         price<C, R>(t_, v, row_n_, height_, u);
         for (int round = 0; round < rounds; ++round) {
@@ -92,7 +93,7 @@ public:
         const T low_u = *std::min_element(rows, rows + height_),
                 low_v = *std::min_element(columns, columns + width_);
         if (low_u >= 0 && low_v >= 0) return true;
-        if (!room_to_spare_ && low_u + low_v >= 0) {
+        if (low_u + low_v >= 0) {
             const T shift = low_u < 0 ? -low_u : low_v < 0 ? low_v : T{0};
             for (int i = 0; i < height_; ++i) rows[i] = std::max(rows[i] + shift, T{0});
             for (int j = 0; j < width_; ++j) columns[j] = std::max(columns[j] - shift, T{0});
@@ -101,6 +102,7 @@ public:
         std::fill_n(columns, C, T{0});
         for (int round = 0; round <= std::min(height_, width_) && raise_prices(); ++round) {
         }
+        std::fill(rows + height_, rows + R, T{0});  // they keep nothing that would bound their prices
         return *std::min_element(rows, rows + height_) >= 0;
     }
 
@@ -112,6 +114,7 @@ public:
     }
 
 private:
+    using Path = Distances<T, R, C>;
     static constexpr int P = R < C ? C : R, lanes = together * P;
     static constexpr std::uint64_t valid_lanes =
         P < 64 ? (std::uint64_t{1} << (P % 64)) - 1 : ~std::uint64_t{0};
@@ -119,7 +122,7 @@ private:
     static constexpr int words = C / word_bits;
 
     int height_, width_, row_n_, column_n_;
-    bool room_to_spare_;
+    bool at_most_ = false;
     std::uint64_t rows_, columns_;      // a bit for each of the tile's lines
     alignas(64) T t_[C][rows_at_once];  // the transposes of s
     alignas(64) T low_[lanes];          // the (n+1)-th largest of s - v in each row
@@ -127,8 +130,9 @@ private:
     alignas(64) I bit_[C], lane_[P];
     alignas(64) I in_column_[C];  // kept entries of each column
     // Where the (n+1)-th largest is of another order of magnitude than the n-th, such as a very negative
-    // score for an entry that is not wanted, rounding would drown the other scores in their middle. The first
-    // prices of rows and of columns are watched for it, the later ones in the tiles where it occurs.
+    // score for an entry that is not wanted, rounding would drown the other scores in their middle. (Where
+    // all are kept it is -infinity, and the n-th is the price.) The first prices of rows and of columns are
+    // watched for it, the later ones in the tiles where it occurs.
     std::uint64_t watched_ = 0, far_apart_ = 0, tied_ = 0;  // lanes
     int at_ = 0;                                            // the first lane of the tile at work
     std::uint64_t excess_ = 0, deficit_ = 0;                // its columns
@@ -175,7 +179,9 @@ private:
     }
 
     // to = middle between the n-th and (n+1)-th largest over k of from[k] - other[k], for so many lines of
-    // each tile; tied_: where both are equal. `Count`: values of a line; `Side`: room for a tile's lines.
+    // each tile; tied_: where both are equal. At most n: no less than 0, and where it is a column's, no less
+    // than before, which stands where the two are equal. `Count`: values of a line; `Side`: room for a tile's
+    // lines.
     template <int Count, int Side>
     void price(const T (*from)[together * Side], const T* other, int n, int lines, T* to) {
         using Lines = Pack<T, together * Side>;
@@ -200,12 +206,20 @@ private:
                 far_apart_ |= far << at;
                 for (std::uint64_t left = far; left != 0; left &= left - 1) {
                     const int l = __builtin_ctzll(left);
-                    middle[l] = std::max<T>(middle[l], least[l]);
+                    middle[l] = low[l] == -infinity ? high[l] : std::max<T>(middle[l], least[l]);
                 }
+            }
+            Vector<I, L> tied = high == low;
+            if (at_most_) {
+                const V before = *reinterpret_cast<const V*>(&to[at]);
+                if (to == v) middle = high > low ? (middle > before ? middle : before) : before;
+                else middle = middle > V{} ? middle : V{};
+                low = low > V{} ? low : V{};
+                tied &= low > V{};
             }
             *reinterpret_cast<V*>(&to[at]) = middle;
             *reinterpret_cast<V*>(&low_[at]) = low;
-            tied_ |= lane_bits<I, L>(high == low) << at;
+            tied_ |= lane_bits<I, L>(tied) << at;
         }
         if (lines < Side)
             for (int at = 0; at < together * Side; at += Side)
@@ -305,88 +319,72 @@ private:
         ColumnMask row = bits_of(Column::all(infinity)), open_row = row;
         ColumnMask row_from = ColumnMask::all(-1);
         RowMask column_from = RowMask::all(-1);
+        ColumnMask leaving = row;  // distances of ends in rows
         typename RowMask::V distance;
-        int end;
+        int end = -1, last_row = -1;
         for (;;) {
             ++steps;
-            distance = nearest(open_column, open_row);
+            distance = Path::nearest(open_column, at_most_ ? least(open_row, leaving) : open_row);
             const std::uint64_t near = (open_column == RowMask::all(distance)).bits();
             if (near & deficit_) {
                 end = __builtin_ctzll(near & deficit_);
                 break;
             }
+            if (at_most_) {
+                const std::uint64_t ends = (leaving == Path::in_rows(distance)).bits();
+                if (ends) {
+                    last_row = __builtin_ctzll(ends);
+                    break;
+                }
+            }
             if (near) {
                 const int j = __builtin_ctzll(near);
-                open_column = settle<C>(open_column, j);
-                const ColumnMask cost = further<R>(
-                    in_rows(distance), Column::load(t_[j] + at_) - Column::all(v[at_ + j]) - from_u);
+                open_column = Path::template settle<C>(open_column, lane_, j);
+                const ColumnMask cost = Path::template further<R>(
+                    Path::in_rows(distance), Column::load(t_[j] + at_) - Column::all(v[at_ + j]) - from_u);
                 const ColumnMask better = kept_in_column(j) & (cost < row);
                 row = select(better, cost, row);
                 open_row = select(better, cost, open_row);
+                if (at_most_) leaving = bits_of(values_of<T>(row) + from_u);
                 row_from = select(better, ColumnMask::all(j), row_from);
             } else {
-                const int i = __builtin_ctzll((open_row == in_rows(distance)).bits());
-                open_row = settle<R>(open_row, i);
-                const RowMask cost =
-                    further<C>(RowMask::all(distance), from_v + Row::all(u[at_ + i]) - Row::load(s[i] + at_));
-                const RowMask better = and_not(cost < column, kept_in_row(i));
+                const int i = __builtin_ctzll((open_row == Path::in_rows(distance)).bits());
+                open_row = Path::template settle<R>(open_row, lane_, i);
+                const RowMask cost = Path::template further<C>(
+                    RowMask::all(distance), from_v + Row::all(u[at_ + i]) - Row::load(s[i] + at_));
+                const RowMask better = Path::and_not(cost < column, kept_in_row(i));
                 column = select(better, cost, column);
                 open_column = select(better, cost, open_column);
                 column_from = select(better, RowMask::all(i), column_from);
             }
         }
-        (from_u - most(values_of<T>(in_rows(distance)) - values_of<T>(row), Column::all(0))).store(u + at_);
+        Column to_u =
+            from_u - most(values_of<T>(Path::in_rows(distance)) - values_of<T>(row), Column::all(0));
+        if (at_most_) to_u = most(to_u, Column::all(0));
+        to_u.store(u + at_);
         (from_v + most(values_of<T>(RowMask::all(distance)) - values_of<T>(column), Row::all(0)))
             .store(v + at_);
-        flip(end, row_from, column_from);
+        if (last_row >= 0) u[at_ + last_row] = 0;
+        flip(end, last_row, row_from, column_from);
     }
 
-    // The smallest of all distances, in the lanes of a row; and the same in those of a column.
-    static inline __attribute__((always_inline)) typename RowMask::V nearest(const RowMask& columns,
-                                                                             const ColumnMask& rows) {
-        if constexpr (R == C) {
-            return least(columns, rows).smallest();
-        } else {
-            const typename RowMask::V of_columns = columns.smallest(),
-                                      of_rows = rows.smallest()[0] - typename RowMask::V{};
-            return of_columns < of_rows ? of_columns : of_rows;
-        }
-    }
-    static inline __attribute__((always_inline)) ColumnMask in_rows(typename RowMask::V distance) {
-        if constexpr (R == C) return ColumnMask::all(distance);
-        else return ColumnMask::all(distance[0]);
-    }
-
-    // The distance plus the positive part of a reduced cost.
-    template <int Lines>
-    static inline __attribute__((always_inline)) Pack<I, Lines> further(const Pack<I, Lines>& distance,
-                                                                        const Pack<T, Lines>& cost) {
-        return bits_of(values_of<T>(positive_part(bits_of(cost))) + values_of<T>(distance));
-    }
-    template <int Lines>
-    Pack<I, Lines> settle(const Pack<I, Lines>& open, int k) const {
-        using Lanes = Pack<I, Lines>;
-        return select(Lanes::load(lane_) == Lanes::all(k), bits_of(Pack<T, Lines>::all(infinity)), open);
-    }
-
-    static RowMask and_not(RowMask a, RowMask b) {
-        for (int k = 0; k < RowMask::K; ++k) a.part[k] &= ~b.part[k];
-        return a;
-    }
-
-    // Adds and drops entries along the path back from column `end`.
-    void flip(int end, const ColumnMask& row_from, const RowMask& column_from) {
+    // Adds and drops entries along the path back from column `end` or from row `last_row`.
+    void flip(int end, int last_row, const ColumnMask& row_from, const RowMask& column_from) {
         alignas(64) I row_parent[R], column_parent[C];
         row_from.store(row_parent);
         column_from.store(column_parent);
         int j = end;
+        if (last_row >= 0) {
+            j = static_cast<int>(row_parent[last_row]);
+            kept_[j / word_bits][last_row] ^= bit_[j];
+        }
         while (column_parent[j] >= 0) {
             const int i = static_cast<int>(column_parent[j]);
             kept_[j / word_bits][i] ^= bit_[j];
             j = static_cast<int>(row_parent[i]);
             kept_[j / word_bits][i] ^= bit_[j];
         }
-        if (++in_column_[end] == column_n_) deficit_ &= ~(std::uint64_t{1} << end);
+        if (end >= 0 && ++in_column_[end] == column_n_) deficit_ &= ~(std::uint64_t{1} << end);
         if (--in_column_[j] == column_n_) excess_ &= ~(std::uint64_t{1} << j);
         ++augmentations;
     }

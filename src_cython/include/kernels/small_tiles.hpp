@@ -42,7 +42,9 @@ public:
 
     // The best mask of every lane's tile that keeps n in each row and column, and its prices.
     inline __attribute__((always_inline)) void solve(int n, const Parts& parts) {
-        if constexpr (M == 4) {
+        if (n == M) {
+            code = all(every);
+        } else if constexpr (M == 4) {
             if (n == 2) choose_pairs();
             else choose_permutation(n == 3, parts);
         } else {
@@ -66,6 +68,7 @@ public:
 
 private:
     static constexpr int top_bit = 8 * sizeof(I) - 1;
+    static constexpr int every = M == 4 ? 0xffff : M == 3 ? 0x777 : 0x33;  // the code that keeps all
 
     static Codes entry(int i, int j) { return all(1 << (4 * i + j)); }
     Codes is_kept(int i, int j) const { return (code << all(top_bit - (4 * i + j))) < 0; }
@@ -193,7 +196,6 @@ private:
                 else best.offer(worth, all(bits));
             }
         }
-        constexpr int every = M == 4 ? 0xffff : M == 3 ? 0x777 : 0x33;
         code = drop ? best.code ^ every : best.code;
     }
 

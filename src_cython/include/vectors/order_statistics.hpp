@@ -70,16 +70,18 @@ inline __attribute__((always_inline)) V nth_of_two(const V* a, const V* b, int n
     return best;
 }
 
-// The n-th and (n+1)-th largest; for few registers with n as a constant, so that nothing leaves them.
+// The n-th and (n+1)-th largest, of which the latter is -infinity if there is none; for few registers with n
+// as a constant, so that nothing leaves them.
 template <int half, int N = 1, typename V>
 inline __attribute__((always_inline)) void neighbours_of_two(const V* a, const V* b, int n, V& high, V& low) {
+    using T = std::decay_t<decltype(V{}[0])>;
     if constexpr (half <= 4 && N < 2 * half) {
         if (n != N) return neighbours_of_two<half, N + 1>(a, b, n, high, low);
         high = nth_of_two<half>(a, b, N);
         low = nth_of_two<half>(a, b, N + 1);
     } else {
         high = nth_of_two<half>(a, b, n);
-        low = n < 2 * half ? nth_of_two<half>(a, b, n + 1) : high;
+        low = n < 2 * half ? nth_of_two<half>(a, b, n + 1) : V{} - std::numeric_limits<T>::infinity();
     }
 }
 
