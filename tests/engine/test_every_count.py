@@ -6,7 +6,7 @@ import programmes
 import pytest
 
 import masksolve as ms
-from masksolve._ext.exact import instruction_sets
+from masksolve._ext.tiles import instruction_sets
 
 RUNNING = [name for name, runs in instruction_sets().items() if runs]
 SIDES = (1, 2, 3, 4, 5, 7, 8, 9)
