@@ -16,7 +16,7 @@ from ..pairs import touched
 from ..pattern import Pattern
 from ..problem import MaskProblem
 from ..rounding import upper_sum
-from ..types import Prices
+from ..types import Prices, Score
 from .bound import feasible, prove
 from .columns import bound_columns, uses_few_columns
 from .prices import price
@@ -48,7 +48,7 @@ def recompute(
     *,
     keep: npt.ArrayLike | None = None,
     drop: npt.ArrayLike | None = None,
-    score: str = "value",
+    score: Score = "value",
 ) -> Certificate:
     """Objective and bound of a mask in plain NumPy float64, from the prices alone.
 

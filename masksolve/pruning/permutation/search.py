@@ -13,7 +13,7 @@ from ... import checks
 from ...execution import Execution
 from ...pattern import Pattern
 from ...solve import solve
-from ...types import Float64Array
+from ...types import Float64Array, Score
 from .ceiling import ceiling_of
 from .members import Int64Array, Member, OutOfTimeError
 from .reading import Request, read
@@ -68,7 +68,7 @@ def search(
     axes: tuple[int, ...] | int = (-1,),
     units: Mapping[int, npt.ArrayLike] | npt.ArrayLike | None = None,
     labels: Mapping[int, npt.ArrayLike] | npt.ArrayLike | None = None,
-    score: str = "value",
+    score: Score = "value",
     rounds: int = 100,
     restarts: int = 0,
     tolerance: float = 2e-5,
