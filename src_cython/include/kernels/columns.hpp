@@ -59,7 +59,7 @@ public:
         const uint8_t* drop;
     };
 
-    explicit ColumnChooser(const ColumnTiles& job)
+    ColumnChooser(const ColumnTiles& job, ForcedColumns& forced)
         : rows(job.rows),
           count(job.columns),
           padded((job.rows + lanes - 1) / lanes * lanes),
@@ -70,7 +70,7 @@ public:
           low(padded),
           single(count),
           triple(size_t(count) * count * count),
-          forced(job.rows, job.columns, job.exact) {}
+          forced(forced) {}
 
     // Solves a tile; false if the forced choices leave no mask.
     bool solve(const Tile& tile, uint8_t* mask, double& objective, double& bound, long& evaluated) {
@@ -96,6 +96,7 @@ private:
         double bound;
         int16_t i, j, k;
     };
+    enum class Walls { as_given, dropped, needed };
 
     int rows, count, padded;
     bool exact;
@@ -104,7 +105,7 @@ private:
     std::vector<double> high, low;
     std::vector<double> single, triple;
     std::vector<Candidate> queue;
-    ForcedColumns forced;
+    ForcedColumns& forced;  // an object of its own, so that calls of it leave this one's members in registers
     int chosen[4];
     double best, upper, slack, largest;
 
@@ -236,26 +237,27 @@ private:
 
     // Finds the best set, or what `most` allows; false if there is none.
     bool choose(const double* scores, long& evaluated) {
-        search(evaluated);
-        if (exact && slack_is_coarse(scores)) search_without_walls(scores, evaluated);
+        Walls walls = Walls::as_given;
+        do search(evaluated);
+        while (exact && moves_walls(scores, walls));
         if (sets() <= most && slack_is_coarse(scores)) try_all(evaluated);
         return best > -infinity;
     }
 
     // Scores of walls (see ForcedColumns) are dropped, so that what is left has magnitudes that can be added
-    // up, unless every mask keeps one.
-    void search_without_walls(const double* scores, long& evaluated) {
-        const double wall = forced.highest_wall(scores);
-        if (wall == -infinity) return;
-        best = -infinity;
-        if (forced.drop_walls(scores, wall)) {
-            load(scores);
-            search(evaluated);
+    // up, unless every mask keeps one. True if that changes what the next search finds.
+    bool moves_walls(const double* scores, Walls& walls) {
+        if (walls == Walls::dropped && best == -infinity) {
+            walls = Walls::needed;
+            forced.restore_walls();
+        } else {
+            if (walls != Walls::as_given || !slack_is_coarse(scores)) return false;
+            const double wall = forced.highest_wall(scores);
+            if (wall == -infinity || !forced.drop_walls(scores, wall)) return false;
+            walls = Walls::dropped;
         }
-        if (best > -infinity) return;
-        forced.restore_walls();
         load(scores);
-        search(evaluated);
+        return true;
     }
 
     long sets() const { return long(count) * (count - 1) / 2 * (count - 2) / 3 * (count - 3) / 4; }
@@ -323,8 +325,11 @@ private:
                     if (most_here > best + slack)
                         queue.push_back({most_here, int16_t(i), int16_t(j), int16_t(k)});
                 }
-        std::sort(queue.begin(), queue.end(),
-                  [](const Candidate& a, const Candidate& b) { return a.bound > b.bound; });
+        sort(queue.data(), queue.data() + queue.size());
+    }
+
+    COLUMNS_ONCE static void sort(Candidate* first, Candidate* last) {
+        std::sort(first, last, [](const Candidate& a, const Candidate& b) { return a.bound > b.bound; });
     }
 
     // Evaluates each set with its own rounding, where magnitudes are very different.
@@ -382,7 +387,8 @@ private:
 
 COLUMNS_CLONES
 inline void choose_columns(ColumnTiles& job) {
-    ColumnChooser chooser(job);
+    ForcedColumns forced(job.rows, job.columns, job.exact);
+    ColumnChooser chooser(job, forced);
     const size_t entries = size_t(job.rows) * job.columns;
     for (ptrdiff_t tile = 0; tile < job.tiles; ++tile)
         job.feasible[tile] = chooser.solve(

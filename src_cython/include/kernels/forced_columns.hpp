@@ -9,6 +9,10 @@
 #include <limits>
 #include <vector>
 
+// For functions whose time does not matter: versions of their callers for several processors would each hold
+// copies of them.
+#define COLUMNS_ONCE __attribute__((noinline))
+
 namespace masksolve {
 
 class ForcedColumns {
@@ -17,7 +21,7 @@ public:
         : rows(rows), count(count), exact(exact), dropped(rows), kept(rows) {}
 
     // Reads rows by columns of flags, or null; false if a row has no choice, or four columns are too few.
-    bool read(const uint8_t* keep, const uint8_t* drop) {
+    COLUMNS_ONCE bool read(const uint8_t* keep, const uint8_t* drop) {
         needed = 0;
         has_dropped = drop != nullptr;
         for (int r = 0; r < rows; ++r) {
@@ -52,7 +56,7 @@ public:
     // A mask that keeps a score as low as -1e20, a *wall*, is worth less than every mask that keeps none.
     // This is the highest score that outweighs all that is above it, with room to spare; -infinity if none
     // does.
-    double highest_wall(const double* scores) const {
+    COLUMNS_ONCE double highest_wall(const double* scores) const {
         std::vector<double> free;
         for (int r = 0; r < rows; ++r)
             for (int k = 0; k < count; ++k)
@@ -66,14 +70,16 @@ public:
         return -std::numeric_limits<double>::infinity();
     }
 
-    // Drops all that is as low as a wall; false if that leaves a row no choice.
-    bool drop_walls(const double* scores, double wall) {
+    // Drops all that is as low as a wall; false, and nothing, if that leaves a row no choice.
+    COLUMNS_ONCE bool drop_walls(const double* scores, double wall) {
         before = dropped;
         has_dropped = true;
         for (int r = 0; r < rows; ++r)
             for (int k = 0; k < count; ++k)
                 if (is_free(r, k) && scores[size_t(r) * count + k] <= wall) dropped[r] |= uint64_t(1) << k;
-        return list_choices();
+        if (list_choices()) return true;
+        restore_walls();
+        return false;
     }
 
     void restore_walls() {
@@ -104,7 +110,7 @@ private:
 
     bool is_free(int r, int k) const { return !((kept[r] | dropped[r]) >> k & 1) && kept_in(r) < 2; }
 
-    bool list_choices() {
+    COLUMNS_ONCE bool list_choices() {
         choices.clear();
         if (!exact) return true;
         const uint64_t all = ~uint64_t(0) >> (64 - count);
