@@ -82,8 +82,7 @@ setup(
             "dispatch.cpp",
             "scan_run.cpp",
         ),
-        extension("arrays", "scan_run.cpp", "pair_runs.cpp", "magnitude_sum_run.cpp"),
-        extension("tile_values"),
+        extension("arrays", "scan_run.cpp", "sum_runs.cpp"),
         extension("columns"),
         extension("counting", "power_sum.cpp", flags=("-ffp-contract=fast",)),  # integers: nothing is rounded
     ],

@@ -1,7 +1,10 @@
 # cython: language_level=3
-"""Columns of V:N:M tiles: a thin door between NumPy arrays and kernels/columns.hpp."""
+"""Columns of tiles: which four of them a V:N:M tile keeps, and what tiles are worth after one is exchanged.
 
-from libc.stdint cimport uint8_t
+A thin door between NumPy arrays, kernels/columns.hpp and tile_values.hpp.
+"""
+
+from libc.stdint cimport int32_t, uint8_t
 from strided cimport packed
 
 import numpy as np
@@ -23,6 +26,15 @@ cdef extern from "kernels/columns.hpp" namespace "masksolve" nogil:
         long evaluated
 
     void c_choose_columns "masksolve::choose_columns"(ColumnTiles&) except +
+
+cdef extern from "tile_values.hpp" namespace "masksolve" nogil:
+    void c_max_plus "masksolve::max_plus"(
+        const float*, const float*, float*, Py_ssize_t, Py_ssize_t, Py_ssize_t, Py_ssize_t) except +
+    void c_listed_table "masksolve::listed_table"(
+        const float*, Py_ssize_t, int, const uint8_t*, int, const int32_t*, Py_ssize_t, float*) except +
+    void c_held_table "masksolve::held_table"(
+        const float*, Py_ssize_t, int, int, const uint8_t*, int, const int32_t*, int, const int32_t*, float*) except +
+
 
 
 def choose_columns(scores, bint exact, long most, keep=None, drop=None):
@@ -68,3 +80,63 @@ def choose_columns(scores, bint exact, long most, keep=None, drop=None):
         with nogil:
             c_choose_columns(job)
     return mask, objective, bound, feasible, job.evaluated
+
+
+def max_plus(held, freed, sums):
+    """Add to ``sums[g, c]`` the sum over b of the maximum over k of ``held[b, g, k] + freed[b, k, c]``.
+
+    All are float32 and C-contiguous.
+    """
+    cdef Py_ssize_t tiles, groups, entries, channels
+    tiles, groups, entries = held.shape
+    channels = freed.shape[2]
+    cdef const float* a = <const float*>packed("held", held, "float32", (tiles, groups, entries))
+    cdef const float* b = <const float*>packed("freed", freed, "float32", (tiles, entries, channels))
+    cdef float* to = <float*>packed("sums", sums, "float32", (groups, channels))
+    if tiles and groups and entries and channels:
+        with nogil:
+            c_max_plus(a, b, to, tiles, groups, entries, channels)
+
+
+def held_table(weights, int n, sets, walk, nearest, values):
+    """Value of the held channels of every tile, for every set of entries that its free channel keeps.
+
+    ``weights`` (tiles, m - 1, m) and ``values`` (tiles, sets) are float32, ``sets`` uint8, ``walk`` and
+    ``nearest`` int32, all of them C-contiguous.
+    """
+    cdef Py_ssize_t tiles = weights.shape[0], k
+    cdef int m = weights.shape[2], count = len(sets), steps = len(walk)
+    if not 1 <= n <= m <= 8:
+        raise ValueError(f"weights must have shape (tiles, m - 1, m) with n <= m <= 8, got {weights.shape}")
+    cdef const float* scores = <const float*>packed("weights", weights, "float32", (tiles, m - 1, m))
+    cdef const uint8_t* set_bits = <const uint8_t*>packed("sets", sets, "uint8", (count,))
+    cdef const int32_t* path = <const int32_t*>packed("walk", walk, "int32", (steps,))
+    cdef const int32_t* step_of = <const int32_t*>packed("nearest", nearest, "int32", (count,))
+    cdef float* to = <float*>packed("values", values, "float32", (tiles, count))
+    for k in range(steps):
+        if not 0 <= path[k] < count:
+            raise ValueError(f"walk must hold numbers of sets from 0 to {count - 1}, got {path[k]}")
+    for k in range(count):
+        if not 0 <= step_of[k] < steps:
+            raise ValueError(f"nearest must hold numbers of steps from 0 to {steps - 1}, got {step_of[k]}")
+    if tiles and count and steps and m > 1:
+        with nogil:
+            c_held_table(scores, tiles, n, m, set_bits, count, path, steps, step_of, to)
+
+
+def listed_table(weights, sets, masks, values):
+    """The same by a list of masks: the set of the free channel, then those of the held ones, in each row.
+
+    ``masks`` (listed, m) is int32 and C-contiguous.
+    """
+    cdef Py_ssize_t tiles = weights.shape[0], listed = len(masks)
+    cdef int m = weights.shape[2], count = len(sets)
+    if not 1 <= m <= 8:
+        raise ValueError(f"weights must have shape (tiles, m - 1, m) with m <= 8, got {weights.shape}")
+    cdef const float* scores = <const float*>packed("weights", weights, "float32", (tiles, m - 1, m))
+    cdef const uint8_t* set_bits = <const uint8_t*>packed("sets", sets, "uint8", (count,))
+    cdef const int32_t* rows = <const int32_t*>packed("masks", masks, "int32", (listed, m))
+    cdef float* to = <float*>packed("values", values, "float32", (tiles, count))
+    if tiles and count and listed and m > 1:
+        with nogil:
+            c_listed_table(scores, tiles, m, set_bits, count, rows, listed, to)

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ..._ext import tile_values
+from ..._ext.columns import held_table, listed_table
 from ...pattern import Pattern
 from ...solve import solve
 
@@ -156,7 +156,7 @@ def _listed(n: int, m: int, at_most: bool) -> Transposable:
     masks = np.ascontiguousarray(masks)
 
     def fill(held: Float32Array, values: Float32Array) -> None:
-        tile_values.listed_table(held, kept, masks, values)
+        listed_table(held, kept, masks, values)
 
     return Transposable(kept, fill, at_most, worthwhile=0)
 
@@ -174,7 +174,7 @@ def _augmented(n: int, m: int) -> Transposable:
     nearest[walk] = np.arange(len(walk))
 
     def fill(held: Float32Array, values: Float32Array) -> None:
-        tile_values.held_table(held, n, kept, walk, nearest, values)
+        held_table(held, n, kept, walk, nearest, values)
 
     return Transposable(kept, fill, at_most=False, worthwhile=16)
 

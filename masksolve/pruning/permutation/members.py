@@ -202,7 +202,7 @@ def _by_table(
 
 def tile_values_of(table: Table, held: Float32Array, free: Float32Array, sums: Float32Array) -> None:
     """Add the values of all exchanges in some tiles to ``sums``."""
-    from ..._ext.tile_values import max_plus
+    from ..._ext.columns import max_plus
 
     max_plus(
         np.ascontiguousarray(table.held(held), np.float32),

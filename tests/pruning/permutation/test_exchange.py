@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import masksolve as ms
-from masksolve._ext import tile_values
+from masksolve._ext import columns
 from masksolve.pruning.permutation.exchange import solved, table_of
 
 PATTERNS = (
@@ -34,9 +34,7 @@ def test_tables_agree_with_solved_tiles(pattern: str, family: str) -> None:
     table = table_of(parsed)
     assert table is not None
     sums = np.zeros((groups, channels), np.float32)
-    tile_values.max_plus(
-        np.ascontiguousarray(table.held(held)), np.ascontiguousarray(table.freed(free)), sums
-    )
+    columns.max_plus(np.ascontiguousarray(table.held(held)), np.ascontiguousarray(table.freed(free)), sums)
     whole = np.concatenate(
         [
             np.broadcast_to(held[:, :, None], (tiles, groups, channels, m - 1, entries)),
@@ -71,7 +69,7 @@ def test_product_of_every_width(channels: int) -> None:
     held = rng.standard_normal((3, 4, 7)).astype(np.float32)
     free = rng.standard_normal((3, 7, channels)).astype(np.float32)
     sums = np.ones((4, channels), np.float32)
-    tile_values.max_plus(held, free, sums)
+    columns.max_plus(held, free, sums)
     expected = 1 + (held[:, :, :, None] + free[:, None]).max(axis=2).sum(axis=0)
     np.testing.assert_allclose(sums, expected, rtol=1e-5, atol=1e-5)
 
@@ -79,14 +77,14 @@ def test_product_of_every_width(channels: int) -> None:
 def test_shapes_are_checked() -> None:
     sums = np.zeros((2, 3), np.float32)
     with pytest.raises(ValueError, match=r"freed must hold float32 of shape \(1, 3, 3\), got .* \(1, 2, 3\)"):
-        tile_values.max_plus(np.zeros((1, 2, 3), np.float32), np.zeros((1, 2, 3), np.float32), sums)
+        columns.max_plus(np.zeros((1, 2, 3), np.float32), np.zeros((1, 2, 3), np.float32), sums)
     with pytest.raises(ValueError, match=r"held must hold float32 .* got float64"):
-        tile_values.max_plus(np.zeros((1, 2, 3)), np.zeros((1, 3, 3), np.float32), sums)
+        columns.max_plus(np.zeros((1, 2, 3)), np.zeros((1, 3, 3), np.float32), sums)
     gaps = np.zeros((1, 2, 6), np.float32)[:, :, ::2]
     with pytest.raises(ValueError, match="contiguous"):
-        tile_values.max_plus(gaps, np.zeros((1, 3, 3), np.float32), sums)
+        columns.max_plus(gaps, np.zeros((1, 3, 3), np.float32), sums)
     with pytest.raises(ValueError, match="weights must have shape"):
-        tile_values.held_table(
+        columns.held_table(
             np.zeros((1, 9, 9), np.float32),
             2,
             np.zeros(1, np.uint8),
@@ -96,7 +94,7 @@ def test_shapes_are_checked() -> None:
         )
     for walk, nearest, message in (([1], [0], "walk must hold"), ([0], [1], "nearest must hold")):
         with pytest.raises(ValueError, match=message):
-            tile_values.held_table(
+            columns.held_table(
                 np.zeros((1, 1, 2), np.float32),
                 1,
                 np.ones(1, np.uint8),
