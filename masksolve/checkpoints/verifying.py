@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -138,11 +138,10 @@ def check_certificate(
     if original is None:
         raise CheckpointError("original must be the checkpoint before pruning: the proof needs its weights")
     output, before = open_checkpoint(path), open_checkpoint(original)
-    if not (output.is_folder or before.is_folder):  # files may be called anything
-        (file,) = {key.partition(":")[0] for key in read_certificate(certificate).content["tensors"]}
-        output, before = (_renamed(each, file) for each in (output, before))
-    proofs = []
     known = read_certificate(certificate)
+    if not (output.is_folder or before.is_folder):  # files may be called anything
+        output, before = (_renamed(each, known.content["tensors"]) for each in (output, before))
+    proofs = []
     every = len(known.content["tensors"])
     for proof in prove(output.weights, before.weights, known):
         proofs.append(proof)
@@ -151,8 +150,12 @@ def check_certificate(
     return tuple(proofs)
 
 
-def _renamed(checkpoint: Checkpoint, name: str) -> Checkpoint:
+def _renamed(checkpoint: Checkpoint, keys: Iterable[str]) -> Checkpoint:
+    """Call a file, and the one array of a ``.npy`` file, as the keys of a certificate do: ``file:tensor``."""
     (file,) = checkpoint.weights.values()
+    name, _, tensor = next(iter(keys), "").partition(":")
+    if file.suffix == ".npy" and tensor:
+        file = replace(file, entries=(replace(file.entries[0], name=tensor),))
     return Checkpoint(checkpoint.path, False, {name: file})
 
 

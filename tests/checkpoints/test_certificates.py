@@ -186,6 +186,20 @@ def test_the_command_proves_a_folder(tmp_path: Path) -> None:
     assert "given together" in fail("verify", tmp_path / "out", "--certificate", proof)
 
 
+def test_an_array_proves_under_whatever_name_its_files_have(tmp_path: Path) -> None:
+    weights, source, target, proof = gaussian(8, 16), *(tmp_path / name for name in ("w.npy", "o.npy", "p"))
+    np.save(source, weights)
+    proof = proof.with_suffix(".safetensors")
+    ms.checkpoints.prune(source, target, "2:4-T", certificate=proof)
+    target, source = target.rename(tmp_path / "pruned.npy"), source.rename(tmp_path / "before.npy")
+    (shown,) = ms.checkpoints.verify(target, certificate=proof, original=source).proofs
+    assert shown.wrong is None
+    assert shown.name == "w"
+    np.save(target, weights)
+    (shown,) = ms.checkpoints.verify(target, certificate=proof, original=source).proofs
+    assert shown.wrong is not None
+
+
 def test_places_where_a_certificate_cannot_go(tmp_path: Path) -> None:
     source = folder(tmp_path / "in")
     for place, message in (
