@@ -16,6 +16,7 @@ from ..checks import did_you_mean
 from ..errors import BackendRefusedError, BackendUnavailableError
 from ..pattern import Pattern
 from .base import Backend
+from .elsewhere import ARGUMENTS_ELSEWHERE, BACKENDS_ELSEWHERE
 
 GROUP = "masksolve.backends"
 
@@ -68,45 +69,6 @@ _ARGUMENTS = (
     "score",
 )
 """Arguments of `masksolve.solve` that a misspelt option may have meant."""
-
-_ARGUMENTS_ELSEWHERE = {
-    "solver": "backend",
-    "method": "backend",
-    "criterion": "score",
-    "abs": "score",
-    "threads": "workers",
-    "n_jobs": "workers",
-    "timeout": "time_limit",
-    "callback": "progress",
-    "verbose": "progress",
-    "init": "warm_start",
-    "forced": "keep",
-}
-_BACKENDS_ELSEWHERE = {
-    "scipy": "highs",
-    "linprog": "highs",
-    "milp": "highs",
-    "gurobi": "highs",
-    "cplex": "highs",
-    "cp-sat": "ortools",
-    "google": "ortools",
-    "tsenor": "entropic",
-    "sinkhorn": "entropic",
-    "optimal transport": "entropic",
-    "algorithm 1": "cover",
-    "2-approximation": "cover",
-    "venom": "columns",
-    "brute force": "enumerate",
-    "optimal": "exact",
-    "flow": "exact",
-    "cpu": "exact",
-    "numpy": "exact",
-    "gpu": "auto",
-    "cuda": "auto",
-    "torch": "auto",
-    "jax": "auto",
-}
-"""What other tools and papers call an argument, or a method; on a GPU, ``auto`` finds the right one."""
 
 _offered: dict[str, type[Backend]] = {}
 
@@ -218,7 +180,7 @@ def _where_it_belongs(option: str, known: Iterable[str]) -> str:
     owners = [name for name in _BUILT_IN if option in defaults(load(name))]
     if owners:
         return f"; it is an option of {', '.join(map(repr, owners))}"
-    return did_you_mean(option, [*known, *_ARGUMENTS], _ARGUMENTS_ELSEWHERE)
+    return did_you_mean(option, [*known, *_ARGUMENTS], ARGUMENTS_ELSEWHERE)
 
 
 def configure(kind: type[Backend], options: Mapping[str, Any], pattern: Pattern, *, forced: bool) -> Backend:
@@ -289,7 +251,7 @@ def load(name: str) -> type[Backend]:
     if name in _BUILT_IN:
         return _built_in(name)
     if not claims:
-        hint = did_you_mean(name, ["auto", *names()], _BACKENDS_ELSEWHERE)
+        hint = did_you_mean(name, ["auto", *names()], BACKENDS_ELSEWHERE)
         raise ValueError(f"backend must be one of {['auto', *names()]}, got {name!r}{hint}")
     return _plugged(claims[0])
 
