@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -141,7 +142,9 @@ def test_examples_run_as_they_stand(page: Path, monkeypatch: pytest.MonkeyPatch,
     if ">>> import torch" in page.read_text():
         pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
-    outcome = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ms.SignedScoresWarning)  # no example shall lead into a warning
+        outcome = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
     assert outcome.attempted
     assert not outcome.failed
 
