@@ -124,6 +124,7 @@ class MaskProblem:
             array = real_array("scores", scores)
         else:
             array = framework.native("scores", scores)
+            framework.namespace(array)  # refuses the arrays of a library that has none
             check_real("scores", array)
         shape = tuple(array.shape)
         check_shape("scores", shape, pattern)

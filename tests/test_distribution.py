@@ -26,10 +26,16 @@ print(json.dumps([masksolve.__file__, result.objective, result.gap, result.statu
 """
 
 
-def run(*command: str | Path, cwd: Path) -> str:
-    """Standard output of a command, or a failure that shows all it printed."""
+def run(*command: str | Path, cwd: Path, **variables: str) -> str:
+    """Standard output of a command that does not see the checkout, or a failure that shows all it printed."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | variables
     done = subprocess.run(
-        [str(word) for word in command], cwd=cwd, capture_output=True, text=True, check=False
+        [str(word) for word in command],
+        cwd=cwd,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
@@ -122,20 +128,37 @@ def test_wheel_has_nothing_else(wheel_files: set[str]) -> None:
     assert [name for name in wheel_files if name.endswith((".cpp", ".hpp", ".pyx", ".pxd", ".pyc"))] == []
 
 
-def test_wheel_works_outside_the_checkout(dist: Path, tmp_path: Path) -> None:
-    """In a new environment that borrows only the installed packages (NumPy) of this one."""
-    venv.create(tmp_path / "env", with_pip=True)
-    scripts = tmp_path / "env" / ("Scripts" if sys.platform == "win32" else "bin")
-    python = scripts / "python"
+@pytest.fixture(scope="module")
+def python(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python of a new environment with the wheel, which borrows the other installed packages of this one."""
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder / "env", with_pip=True)
+    python = folder / "env" / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     (wheel,) = dist.glob("*.whl")
-    run(python, "-m", "pip", "install", "--no-index", "--no-deps", wheel, cwd=tmp_path)
-    site = Path(
-        run(python, "-c", "import sysconfig; print(sysconfig.get_path('platlib'))", cwd=tmp_path).strip()
-    )
-    numpy_home = run(sys.executable, "-c", "import numpy; print(numpy.__path__[0])", cwd=tmp_path).strip()
-    (site / "borrowed.pth").write_text(str(Path(numpy_home).parent))
+    run(python, "-m", "pip", "install", "--no-index", "--no-deps", wheel, cwd=folder)
+    site = run(python, "-c", "import sysconfig; print(sysconfig.get_path('platlib'))", cwd=folder).strip()
+    numpy_home = run(sys.executable, "-c", "import numpy; print(numpy.__path__[0])", cwd=folder).strip()
+    (Path(site) / "borrowed.pth").write_text(str(Path(numpy_home).parent))
+    return python
 
+
+def test_wheel_works_outside_the_checkout(python: Path, tmp_path: Path) -> None:
     file, objective, gap, status = json.loads(run(python, "-c", USE, cwd=tmp_path))
-    assert Path(file).is_relative_to(site)
+    assert Path(file).is_relative_to(python.parents[1])
     assert (objective, status) == (40.0, "OPTIMAL")
     assert gap <= 1e-12
+
+
+def test_examples_of_the_pages_run_from_the_wheel(python: Path, tmp_path: Path) -> None:
+    """Those that need masksolve and NumPy alone; the other pages' are run from the tree."""
+    pages = [ROOT / "README.md"]
+    pages += [ROOT / "docs" / f"{name}.md" for name in ("quickstart", "patterns", "packing", "budgets")]
+    for page in pages:
+        shutil.copy(page, tmp_path)
+    run(python, "-m", "doctest", "-o", "ELLIPSIS", *(page.name for page in pages), cwd=tmp_path)
+
+
+@pytest.mark.parametrize("script", sorted(ROOT.glob("docs/tutorials/*.py")), ids=lambda script: script.stem)
+def test_tutorials_run_from_the_wheel(python: Path, script: Path, tmp_path: Path) -> None:
+    shutil.copy(script, tmp_path)
+    run(python, "-W", "error::UserWarning", script.name, cwd=tmp_path, MPLBACKEND="agg")

@@ -6,10 +6,13 @@ inputs of its own, and a convolution's kernel, whose places are features side by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ..errors import SignedScoresWarning
 from . import saliency as scores_of
 from .adam import adam
 from .admm import iterate
@@ -21,6 +24,14 @@ from .recipe import Recipe
 from .space import Space
 from .sparsegpt import sparsegpt
 from .statistics import Statistics
+
+
+@contextmanager
+def _signs_are_meant() -> Iterator[None]:
+    """Solve without a warning: what is outside of an old mask ranks below zero (`prefer`)."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SignedScoresWarning)
+        yield
 
 
 class Pruned(NamedTuple):
@@ -210,7 +221,8 @@ class _Group:
         if self.recipe.keep_old:
             old = xp.moveaxis(xp.reshape(self.w != 0, (outputs, -1, self.inputs)), 1, 0)
             places = prefer(xp, places, old, self.recipe.pattern)
-        mask = best_mask(places, self.recipe.pattern, backend=self.recipe.backend)
+        with _signs_are_meant() if self.recipe.keep_old else nullcontext():
+            mask = best_mask(places, self.recipe.pattern, backend=self.recipe.backend)
         return xp.reshape(xp.moveaxis(mask, 0, 1), (outputs, features))
 
     def _problem(self, gram: Any) -> LayerProblem:

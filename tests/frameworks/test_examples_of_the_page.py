@@ -2,9 +2,12 @@
 
 import doctest
 import re
+import warnings
 
 import pytest
 from places import ROOT
+
+import masksolve as ms
 
 PAGE = ROOT / "docs" / "frameworks.md"
 SECTIONS = {text.partition("\n")[0]: text for text in PAGE.read_text().split("\n## ") if ">>> " in text}
@@ -16,7 +19,9 @@ def test_examples_of_the_page(heading: str) -> None:
     for name in set(re.findall(r"^>>> import (\w+)", section, re.MULTILINE)):
         pytest.importorskip(name)
     test = doctest.DocTestParser().get_doctest(section, {}, heading, str(PAGE), 0)
-    outcome = doctest.DocTestRunner().run(test, clear_globs=False)  # torch.compile looks at them later
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ms.SignedScoresWarning)
+        outcome = doctest.DocTestRunner().run(test, clear_globs=False)  # torch.compile looks at them later
     assert outcome.attempted
     assert not outcome.failed
 

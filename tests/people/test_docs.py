@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -141,7 +142,9 @@ def test_examples_run_as_they_stand(page: Path, monkeypatch: pytest.MonkeyPatch,
     if ">>> import torch" in page.read_text():
         pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
-    outcome = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ms.SignedScoresWarning)  # no example shall lead into a warning
+        outcome = doctest.testfile(str(page), module_relative=False, optionflags=doctest.ELLIPSIS)
     assert outcome.attempted
     assert not outcome.failed
 
@@ -154,3 +157,19 @@ def test_code_without_answers_parses_and_names_what_exists() -> None:
                 compile(block, str(page), "exec")
                 for name in re.findall(r"\bms\.(\w+)", block):
                     assert hasattr(ms, name), f"{page.name}: ms.{name}"
+
+
+def test_the_readmes_lines_for_torch_run_on_a_small_model() -> None:
+    torch = pytest.importorskip("torch")
+    blocks = re.findall(r"^```python\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+    (block,) = (block for block in blocks if "import torch as mt" in block)
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(16, 16) for _ in range(4)]
+    readers = {
+        "model": torch.nn.Sequential(*layers),
+        "data": range(41),
+        "samples": torch.randn(64, 16),
+        "example_inputs": (torch.randn(2, 16),),
+    }
+    exec(compile(block, "README.md", "exec"), readers)
+    assert ms.verify(layers[1].weight.detach().numpy(), "4:8-T at_most").ok
