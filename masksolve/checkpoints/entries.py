@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CheckpointError
+from ..remedies import pip_install
 from .writing import room
 
 Bits = npt.NDArray[np.unsignedinteger[Any]]
@@ -132,7 +133,7 @@ def _numbers(dtype: str) -> np.dtype[Any]:
         import ml_dtypes
     except ModuleNotFoundError:
         name = "bfloat16" if dtype == "BF16" else "float8"
-        raise CheckpointError(f'{name} tensors need ml_dtypes: pip install "masksolve[cli]"') from None
+        raise CheckpointError(f"{name} tensors need ml_dtypes: {pip_install('cli')}") from None
     numbers: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _ML_DTYPES[dtype]))
     return numbers
 

@@ -16,7 +16,7 @@ from ..pattern import Pattern
 from .certificates import Proof, prove, read_certificate
 from .dense_grid import DenseGrid
 from .entries import read
-from .folder import MANIFEST, Checkpoint, open_checkpoint
+from .folder import MANIFEST, Checkpoint, check_existence, open_checkpoint
 from .plan import Plan, Step, make_plan
 from .selection import Rule, Selection
 from .work import dense_in, matrices, parts
@@ -167,6 +167,7 @@ def published_plan(path: Path) -> Plan:
     CheckpointError
         If it does not say so.
     """
+    check_existence(path)
     manifest = path / MANIFEST
     if not manifest.is_file():
         raise CheckpointError(f"'{path}' has no {MANIFEST} that names patterns; give a pattern or a recipe")
