@@ -126,6 +126,22 @@ def magnitudes_of(bits: Bits, dtype: str) -> npt.NDArray[np.floating[Any]]:
     return weights if weights.itemsize > 2 else weights.astype(np.float32)
 
 
+def nonzero(bits: Bits) -> npt.NDArray[np.bool_]:
+    """Whether stored numbers are not zero: a negative weight times a mask's zero is zero with a sign.
+
+    Parameters
+    ----------
+    bits : array of unsigned integers, any shape
+        In the processor's order of bytes.
+
+    Examples
+    --------
+    >>> nonzero(np.array([0x0000, 0x8000, 0x8001], np.uint16))
+    array([False, False,  True])
+    """
+    return np.asarray(np.left_shift(bits, bits.dtype.type(1)) != 0)
+
+
 def _numbers(dtype: str) -> np.dtype[Any]:
     if dtype in _NUMPY:
         return np.dtype(_NUMPY[dtype])
