@@ -9,6 +9,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from weight_files import GOOD, fail, gaussian, npy_bytes, npz_bytes, run, safetensors_bytes
 
 import masksolve as ms
@@ -194,6 +195,48 @@ def test_other_files_that_are_not_there(tmp_path: Path) -> None:
     for impossible in (tmp_path / ("x" * 300), tmp_path / "w.npy" / "x.npy"):
         line = fail("verify", impossible, "--pattern", "2:4")
         assert re.search(r": (File name too long|Not a directory)$", line)
+
+
+def test_places_of_other_outputs(tmp_path: Path) -> None:
+    np.save(tmp_path / "w.npy", gaussian(8, 8))
+    arguments = ("prune", tmp_path / "w.npy", "-o", tmp_path / "o.npy", "--pattern", "2:4")
+    for option in ("--report", "--html"):
+        line = fail(*arguments, option, tmp_path / "no" / "file")
+        assert line == f"masksolve: '{tmp_path / 'no' / 'file'}' must lie in a folder that exists"
+    line = fail(*arguments, "--certificate", tmp_path / "no" / "p.safetensors")
+    assert line.endswith("must lie in a folder that exists")
+    inside = tmp_path / "out" / "p.safetensors"
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "w.npy", gaussian(8, 8))
+    (tmp_path / "out").mkdir()
+    line = fail("prune", tmp_path / "in", "-o", tmp_path / "out", "--pattern", "2:4", "--certificate", inside)
+    assert line.endswith("which appears in one step; put it beside")
+    line = fail("verify", tmp_path / "w.npy", "--pattern", "4:4", "--report", tmp_path / "no" / "file")
+    assert line.endswith("cannot be written: No such file or directory")
+    assert sorted(os.listdir(tmp_path)) == ["in", "out", "w.npy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("prnue",), "The commands are allocate, backends, demo, pack, prune, verify."),
+        (("prune", "--patern", "2:4"), "Did you mean"),
+        (("pack", "--encoding", "bitmask"), "'bitmap'"),
+    ],
+)
+def test_misspelt_commands_and_options(arguments: tuple[str, ...], message: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_tensor_in_two_files_of_a_folder(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        save_file({"w": np.tile(np.float32([1, 1, 0, 0]), (4, 2))}, tmp_path / f"{name}.safetensors")
+    line = fail("pack", tmp_path, "-o", tmp_path / "p.safetensors", "--pattern", "2:4")
+    assert line == f"masksolve: tensor 'w' is in several files of '{tmp_path}'"
+    line = fail("allocate", tmp_path, "-o", tmp_path / "recipe.toml", "--pattern", "2:4")
+    assert line == f"masksolve: tensor 'w' must be in one file of '{tmp_path}' only"
 
 
 def test_bad_output(tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ def test_bad_groups() -> None:
         permute(params(), [[("up/kernel", 0), ("up/kernel", 1)]], "2:4")
     with pytest.raises(ValueError, match="must hold at least one group"):
         permute(params(), [], "2:4")
+    with pytest.raises(ValueError, match=r"must hold \(path, axis\) or .*, got \('up/kernel',\)"):
+        permute(params(), [[("up/kernel",)]], "2:4")
     with pytest.raises(ValueError, match="groups must not be empty"):
         permute(params(), [[]], "2:4")
     with pytest.raises(ValueError, match="to be masked to '2:4', got none in"):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import importlib
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -109,3 +112,48 @@ def test_a_misspelt_value(call: Callable[[], object], message: str) -> None:
 def test_the_wrong_thing_in_the_right_place(call: Callable[[], object], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         call()
+
+
+def too_early(package: str) -> None:
+    pytest.importorskip(package)
+    module = importlib.import_module(f"masksolve.adapters.torch.integrations.{package}")
+    made = module.SparsifyCallback("2:4")
+    if package == "lightning":
+        made.state_dict()
+    else:
+        made.on_optimizer_step(None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("package", "message"),
+    [
+        ("lightning", "SparsifyCallback works in Trainer.fit only"),
+        ("transformers", "SparsifyCallback was given to the Trainer after training had begun"),
+    ],
+)
+def test_callbacks_before_training(package: str, message: str) -> None:
+    with pytest.raises(RuntimeError, match=message):
+        too_early(package)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("2:4-T", "backward= is for one-directional patterns: '2:4-T' serves both passes"),
+        ("4:8 pair", "backward= knows n:m along the inputs, without pairs, got '4:8 pair'"),
+    ],
+)
+def test_passes_that_a_pattern_has_not(pattern: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        mt.sparsify(model(), pattern, backward="double_pruned")
+
+
+def test_a_damaged_checkpoint_of_layers(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network, data = model(), torch.randn(64, 8)
+    mt.adaprune(copy.deepcopy(network), data, "2:4", checkpoint=tmp_path / "run")
+    file = min((tmp_path / "run").glob("*.pt"))
+    file.write_bytes(file.read_bytes()[:-40])
+    message = re.escape(f"checkpoint file '{file}' cannot be read; delete it")
+    with pytest.raises(ValueError, match=message):
+        mt.adaprune(network, data, "2:4", checkpoint=tmp_path / "run")
