@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import socket
+import socketserver
 import subprocess
 import sys
 import threading
@@ -98,24 +99,22 @@ def test_a_worker_dies_and_the_bytes_are_the_same(tmp_path: Path) -> None:
 @contextmanager
 def listener(answer: bytes) -> Iterator[str]:
     """Address of something that is no scheduler: it sends an answer to whoever connects, and listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
 
-        def answer_all() -> None:
-            while True:
-                try:
-                    held.append(server.accept()[0])
-                    held[-1].sendall(answer)
-                except OSError:  # it was closed, by this test or by the other side
-                    return
+    class Answering(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):  # the other side may be gone
+                self.request.sendall(answer)
+                while self.request.recv(4096):
+                    pass
 
-        held: list[socket.socket] = []
-        thread = threading.Thread(target=answer_all, daemon=True)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answering) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
-        yield "tcp://{}:{}".format(*server.getsockname())
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join()
-    for each in held:
-        each.close()
+        try:
+            yield "tcp://{}:{}".format(*server.server_address)
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 def refusal(tmp_path: Path, address: str) -> str:
