@@ -1,5 +1,6 @@
 """Fixtures that several modules use."""
 
+import os
 import signal
 from collections.abc import Generator, Iterator
 
@@ -11,6 +12,8 @@ def pytest_configure() -> None:
     """Make tests independent of what starts them, and of how much else the machine has to do."""
     _take_signals()
     _allow_time()
+    for variable in ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "PYTHON_COLORS"):
+        os.environ.pop(variable, None)  # builders of others set them; output is compared as text
 
 
 def _allow_time() -> None:
