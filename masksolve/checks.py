@@ -7,9 +7,10 @@ Arrays are checked in `masksolve.arrays`.
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from numbers import Real
 from types import MappingProxyType
 from typing import Any, TypeVar, cast
@@ -79,6 +80,48 @@ def did_you_mean(value: str, known: Iterable[str], elsewhere: Mapping[str, str] 
     names = {**elsewhere, **{name.lower(): name for name in known}}
     near = difflib.get_close_matches(value.lower(), list(names), 1)
     return f"; did you mean {names[near[0]]!r}?" if near else ""
+
+
+def known_options(
+    whose: str,
+    options: Iterable[str],
+    known: Iterable[str],
+    hint: Callable[[str], str] | None = None,
+) -> None:
+    """Refuse keyword arguments that nobody would take, before they are handed on.
+
+    Parameters
+    ----------
+    whose : str
+        What takes them, as the message begins.
+    options : iterable of str
+        Names that were given.
+    known : iterable of str
+        Names that are taken.
+    hint : callable, optional
+        Words that end the message about a name; by default the nearest known name, as by `did_you_mean`.
+
+    Raises
+    ------
+    TypeError
+        If one is not known; the message names the nearest one.
+    """
+    known = sorted(known)
+    for name in sorted(set(options) - set(known)):
+        end = did_you_mean(name, known) if hint is None else hint(name)
+        raise TypeError(f"{whose} has no option {name!r}; its options are {known}{end}")
+
+
+def keywords_of(function: Callable[..., Any]) -> list[str]:
+    """Names of a function's keyword arguments.
+
+    Examples
+    --------
+    >>> keywords_of(boolean), keywords_of(integer)
+    ([], ['least', 'most'])
+    """
+    parameters = inspect.signature(function).parameters.values()
+    return [each.name for each in parameters if each.kind is inspect.Parameter.KEYWORD_ONLY]
 
 
 def _within(name: str, value: float, least: float | None, most: float | None) -> None:

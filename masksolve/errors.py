@@ -6,6 +6,8 @@ Each also derives from the built-in that a caller would expect, so
 
 from __future__ import annotations
 
+from .remedies import pip_install
+
 
 class MaskSolveError(Exception):
     """Base class of the exceptions below."""
@@ -16,8 +18,8 @@ class BackendUnavailableError(MaskSolveError, ImportError):
 
     @classmethod
     def needing(cls, what: str, package: str, extra: str) -> BackendUnavailableError:
-        """Say what needs which package, and the command that installs it; pip reads it from a clone, too."""
-        return cls(f'{what} needs {package}: pip install "masksolve[{extra}]"')
+        """Say what needs which package, and the command that installs it."""
+        return cls(f"{what} needs {package}: {pip_install(extra)}")
 
 
 class BackendRefusedError(MaskSolveError, ValueError):

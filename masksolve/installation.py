@@ -8,6 +8,7 @@ from importlib import metadata
 from typing import Any, Literal
 
 from ._version import __version__
+from .checks import choice
 from .execution import processors
 
 _PACKAGES = (
@@ -37,7 +38,7 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, Any] |
 
     Raises
     ------
-    ValueError
+    TypeError, ValueError
         If ``mode`` is neither of the two.
 
     Examples
@@ -45,8 +46,7 @@ def show_config(mode: Literal["stdout", "dicts"] = "stdout") -> dict[str, Any] |
     >>> show_config("dicts")["instruction_sets"]["baseline"]
     True
     """
-    if mode not in ("stdout", "dicts"):
-        raise ValueError(f"mode must be 'stdout' or 'dicts', got {mode!r}")
+    choice("mode", mode, ("stdout", "dicts"))
     config = _config()
     if mode == "dicts":
         return config

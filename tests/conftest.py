@@ -1,5 +1,6 @@
 """Fixtures that several modules use."""
 
+import os
 import signal
 from collections.abc import Generator, Iterator
 
@@ -8,6 +9,24 @@ from _pytest.doctest import DoctestModule
 
 
 def pytest_configure() -> None:
+    """Make tests independent of what starts them, and of how much else the machine has to do."""
+    _take_signals()
+    _allow_time()
+    for variable in ("FORCE_COLOR", "CLICOLOR_FORCE", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "PYTHON_COLORS"):
+        os.environ.pop(variable, None)  # builders of others set them; output is compared as text
+
+
+def _allow_time() -> None:
+    """Let Hypothesis judge what a test finds and not how long it takes, which a loaded machine decides."""
+    try:
+        from hypothesis import HealthCheck, settings
+    except ModuleNotFoundError:  # where only tests that do without it run
+        return
+    settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("patient")
+
+
+def _take_signals() -> None:
     """Take signals as a terminal would send them.
 
     What a shell starts in the background ignores Ctrl-C, and under nohup a closed terminal too; programs

@@ -44,9 +44,9 @@ class Recorder:
 
 @pytest.fixture(autouse=True)
 def _no_thread_is_left() -> Any:
-    before = threading.active_count()
+    before = set(threading.enumerate())  # one that an earlier test left behind may end meanwhile
     yield
-    assert threading.active_count() == before
+    assert set(threading.enumerate()) <= before
 
 
 @WORKERS
@@ -99,7 +99,7 @@ def test_ends_early_at_the_deadline(workers: int) -> None:
     assert answers == list(range(len(answers)))
     assert set(answers) <= set(recorder.ran)
     assert len(recorder.ran) < 1000
-    assert len(answers) > len(recorder.ran) - workers
+    assert len(recorder.ran) < len(answers) + 2 * workers  # a thread may halt between taking and beginning
 
 
 @WORKERS
@@ -108,15 +108,17 @@ def test_nothing_begins_after_an_interruption(workers: int) -> None:
     recorder = Recorder()
 
     def task(number: int) -> int:
-        interruption.happened |= number == 5
+        if number == 5:
+            interruption.happened = True
         time.sleep(0.001)
         return recorder.task(number)
 
     tasks: list[tuple[int, Task[int]]] = [(1, partial(task, number)) for number in range(100)]
     Execution(workers).collect(tasks, answers, interruption)
     assert answers == list(range(len(answers)))
-    assert 6 <= len(answers) <= 6 + workers
-    assert len(recorder.ran) == len(answers)
+    assert 6 <= len(answers) <= len(recorder.ran) <= 5 + 2 * workers
+    assert set(answers) <= set(recorder.ran)
+    assert workers > 1 or recorder.ran == answers
 
 
 @WORKERS

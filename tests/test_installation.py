@@ -76,7 +76,7 @@ def test_missing_packages_are_shown(monkeypatch, capsys):
 
 @pytest.mark.parametrize("mode", ["dict", "", None])
 def test_other_modes_are_refused(mode):
-    with pytest.raises(ValueError, match=r"mode must be 'stdout' or 'dicts', got"):
+    with pytest.raises((TypeError, ValueError), match=r"mode must be one of 'stdout', 'dicts'; got"):
         ms.show_config(mode)
 
 

@@ -7,14 +7,15 @@ import functools
 import importlib
 import inspect
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import EntryPoint, distributions
 from typing import Any, NamedTuple
 
-from ..checks import did_you_mean
+from ..checks import did_you_mean, keywords_of, known_options
 from ..errors import BackendRefusedError, BackendUnavailableError
 from ..pattern import Pattern
+from ..types import BackendOptions
 from .base import Backend
 from .elsewhere import ARGUMENTS_ELSEWHERE, BACKENDS_ELSEWHERE
 
@@ -197,12 +198,7 @@ def configure(kind: type[Backend], options: Mapping[str, Any], pattern: Pattern,
     """
     if options:
         known = defaults(kind)
-        unknown = sorted(set(options) - set(known))
-        if unknown:
-            raise TypeError(
-                f"backend '{kind.name}' has no option {unknown[0]!r}; its options are {sorted(known)}"
-                f"{_where_it_belongs(unknown[0], known)}"
-            )
+        known_options(f"backend '{kind.name}'", options, known, lambda name: _where_it_belongs(name, known))
     backend = kind(**options)
     refusal = backend.refuses(pattern, forced=forced)
     if pattern.vector is not None and not kind.chooses_columns:
@@ -210,6 +206,22 @@ def configure(kind: type[Backend], options: Mapping[str, Any], pattern: Pattern,
     if refusal is not None:
         raise BackendRefusedError(f"backend '{kind.name}' {refusal}")
     return backend
+
+
+def check_options(function: Callable[..., Any], backend: str, options: Iterable[str]) -> None:
+    """Refuse an option that is neither a function's own nor one of the backend that it hands options on to.
+
+    Raises
+    ------
+    TypeError
+        If there is one.
+    """
+    if options:
+        taken = BackendOptions.__annotations__ if backend == "auto" else defaults(load(backend))
+        known = [*keywords_of(function), *taken]
+        elsewhere = {**ARGUMENTS_ELSEWHERE, "density": "sparsity"}
+        whose = f"{function.__name__} with backend '{backend}'"
+        known_options(whose, options, known, lambda name: did_you_mean(name, known, elsewhere))
 
 
 def is_built_in(kind: type[Backend]) -> bool:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 from ..layout import Block, Chunk
 from ..pattern import Pattern
 from ..problem import MaskProblem
+from ..remedies import pip_install
 from ..types import Prices
 
 __all__ = ["Backend", "Block", "Chunk", "ChunkBackend", "Prices", "Report"]
@@ -102,8 +103,7 @@ class Backend(abc.ABC):
         """Why the backend cannot run here, with the remedy; None if it can."""
         if not cls.requires or _importable(cls.requires):
             return None
-        what = f'"masksolve[{cls.extra}]"' if cls.extra else cls.requires.partition(".")[0]
-        return f"needs {cls.requires}: pip install {what}"
+        return f"needs {cls.requires}: {pip_install(cls.extra, cls.requires.partition('.')[0])}"
 
     def refuses(self, pattern: Pattern, *, forced: bool) -> str | None:
         """Why the backend cannot run ``pattern`` (with forced entries or not); None if it can."""

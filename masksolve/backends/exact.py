@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .._ext import tiles as engine
+from ..checks import did_you_mean
 from ..errors import InfeasibleError
 from ..layout import Block
 from ..problem import UnfitScoresError
@@ -44,7 +45,10 @@ class Exact(Backend):
         if chosen and chosen not in _RUNNING:
             known = engine.instruction_sets()
             reason = "does not run on this processor" if chosen in known else "was not compiled"
-            raise ValueError(f"instruction_set must be one of {_RUNNING}, got {chosen!r}, which {reason}")
+            hint = did_you_mean(chosen, _RUNNING) if isinstance(chosen, str) else ""
+            raise ValueError(
+                f"instruction_set must be one of {_RUNNING}, got {chosen!r}, which {reason}{hint}"
+            )
         object.__setattr__(self, "instruction_set", chosen or _RUNNING[0])
 
     def solve(self, block: Block, first: int, last: int) -> Report:

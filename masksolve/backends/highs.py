@@ -7,6 +7,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from ..checks import choice
 from ..layout import Chunk
 from ..types import BoolArray, Float64Array, Prices
 from .base import ChunkBackend
@@ -49,8 +50,7 @@ class Highs(ChunkBackend):
     chunk_entries: ClassVar[int] = 1 << 12
 
     def __post_init__(self) -> None:
-        if self.method not in ("lp", "milp"):
-            raise ValueError(f"method must be 'lp' or 'milp', got {self.method!r}")
+        choice("method", self.method, ("lp", "milp"))
 
     def solve_chunk(self, chunk: Chunk) -> BoolArray | tuple[BoolArray, Prices]:
         """Masks, and under ``method="lp"`` their prices."""

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..checks import choice
 from ..layout import Chunk
 from ..types import BoolArray
 from . import flow
@@ -54,8 +55,7 @@ class Ortools(ChunkBackend):
     extra: ClassVar[str] = "ortools"
 
     def __post_init__(self) -> None:
-        if self.method not in ("flow", "cp_sat"):
-            raise ValueError(f"method must be 'flow' or 'cp_sat', got {self.method!r}")
+        choice("method", self.method, ("flow", "cp_sat"))
         if self.method == "cp_sat":  # milliseconds a tile: look at the clock more often
             object.__setattr__(self, "chunk_entries", 1 << 12)
         if isinstance(self.batch, bool) or not isinstance(self.batch, int):

@@ -13,6 +13,7 @@ import numpy as np
 from .. import checks
 from ..amounts import Budget
 from ..arrays import check_shape
+from ..backends import check_options
 from ..frameworks import framework_of, to_numpy
 from ..pattern import Pattern
 from ..rounding import relative_gap
@@ -209,6 +210,7 @@ def allocate(
     >>> found.objective > found.uniform  # 4:8-T everywhere
     True
     """
+    check_options(allocate, backend, options)
     pattern = Pattern.parse(pattern)
     form, arrays = taken(scores)
     chosen = choices_of(pattern, choices)

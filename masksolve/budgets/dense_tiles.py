@@ -13,6 +13,7 @@ import numpy as np
 
 from .. import checks
 from ..arrays import check_shape
+from ..backends import check_options
 from ..frameworks import framework_of, to_numpy
 from ..large_tiles import LargeTiles
 from ..pattern import Pattern
@@ -176,6 +177,7 @@ def dense_tiles(
     >>> print(ms.verify(found.masks, "2:4", dense=found.dense, tile=found.tile))
     ok: 768 groups follow '2:4', 256 may be dense
     """
+    check_options(dense_tiles, backend, options)
     pattern = Pattern.parse(pattern)
     form, arrays = taken(scores)
     check_amount(share, sparsity)

@@ -30,6 +30,7 @@ from ..types import Prices
 from ..whole_files import written_whole
 from .dense_grid import DenseGrid
 from .entries import Entry, in_order, read, weights_of
+from .folder import check_existence
 from .formats import WeightFile, open_weights, safetensors_head
 from .journal import Workspace, naming_output
 from .plan import Plan, stores_prices
@@ -127,6 +128,7 @@ def read_certificate(path: Path) -> Certificate:
     CheckpointError
         If it is no certificate, or one of another release that cut tensors in other places.
     """
+    check_existence(path, "certificate")
     _check_suffix(path)
     file = open_weights(path)
     text = json.loads(file.head[8:]).get("__metadata__", {}).get(_KEY)

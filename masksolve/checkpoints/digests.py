@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CheckpointError
+from ..remedies import pip_install
 
 NAME = "BLAKE3"
 
@@ -32,7 +33,7 @@ def digest(content: npt.NDArray[np.uint8]) -> str:
     try:
         from blake3 import blake3
     except ModuleNotFoundError:
-        raise CheckpointError('checkpoints need blake3: pip install "masksolve[cli]"') from None
+        raise CheckpointError(f"checkpoints need blake3: {pip_install('cli')}") from None
     return blake3(content.data).hexdigest()
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import CheckpointError
+from ..remedies import pip_install
 from .writing import room
 
 Bits = npt.NDArray[np.unsignedinteger[Any]]
@@ -125,6 +126,22 @@ def magnitudes_of(bits: Bits, dtype: str) -> npt.NDArray[np.floating[Any]]:
     return weights if weights.itemsize > 2 else weights.astype(np.float32)
 
 
+def nonzero(bits: Bits) -> npt.NDArray[np.bool_]:
+    """Whether stored numbers are not zero: a negative weight times a mask's zero is zero with a sign.
+
+    Parameters
+    ----------
+    bits : array of unsigned integers, any shape
+        In the processor's order of bytes.
+
+    Examples
+    --------
+    >>> nonzero(np.array([0x0000, 0x8000, 0x8001], np.uint16))
+    array([False, False,  True])
+    """
+    return np.asarray(np.left_shift(bits, bits.dtype.type(1)) != 0)
+
+
 def _numbers(dtype: str) -> np.dtype[Any]:
     if dtype in _NUMPY:
         return np.dtype(_NUMPY[dtype])
@@ -132,7 +149,7 @@ def _numbers(dtype: str) -> np.dtype[Any]:
         import ml_dtypes
     except ModuleNotFoundError:
         name = "bfloat16" if dtype == "BF16" else "float8"
-        raise CheckpointError(f'{name} tensors need ml_dtypes: pip install "masksolve[cli]"') from None
+        raise CheckpointError(f"{name} tensors need ml_dtypes: {pip_install('cli')}") from None
     numbers: np.dtype[Any] = np.dtype(getattr(ml_dtypes, _ML_DTYPES[dtype]))
     return numbers
 

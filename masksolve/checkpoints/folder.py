@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ..checks import did_you_mean
 from ..errors import CheckpointError
 from .formats import SUFFIXES, TORCH_SUFFIXES, WeightFile, open_weights, output_suffix
 
@@ -65,6 +66,29 @@ class Checkpoint:
     config: Mapping[str, Any] = field(default_factory=dict)
 
 
+def check_existence(path: Path, what: str = "file or folder") -> None:
+    """Refuse a path at which there is nothing, before it is judged by its name; name what is near it.
+
+    Raises
+    ------
+    CheckpointError
+        If there is nothing, or it cannot be told.
+    """
+    folder = path.parent
+    try:
+        if path.exists():
+            return
+        places = {place.name.lower(): str(place) for place in sorted(folder.iterdir()) if place.exists()}
+    except FileNotFoundError:
+        near = f"; nor is there a folder '{folder}'"
+    except OSError as error:
+        raise CheckpointError(f"{what} '{path}': {error.strerror or error}") from error
+    else:
+        stems = {Path(name).stem: place for name, place in places.items()}
+        near = did_you_mean(path.name, (), {**stems, **places})
+    raise CheckpointError(f"{what} '{path}': No such file or directory{near}")
+
+
 def open_checkpoint(path: Path) -> Checkpoint:
     """Read what a file, a folder or the folder of an index holds; weights stay unread.
 
@@ -73,10 +97,11 @@ def open_checkpoint(path: Path) -> Checkpoint:
     CheckpointError
         If anything cannot be read, an index does not fit its files, or there is no weight file.
     """
+    check_existence(path)
     if path.is_dir() and path.suffix.lower() not in SUFFIXES:
         return _folder(path)
     if path.name.endswith(_INDEX):
-        _read_json(path, "index")  # says what is wrong if it is missing
+        _read_json(path, "index")  # says what is wrong with it
         return _folder(path.parent)
     return Checkpoint(path, False, {path.name: open_weights(path)})
 

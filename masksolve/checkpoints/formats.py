@@ -18,6 +18,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import CheckpointError
+from ..remedies import pip_install
 from .entries import WIDTHS, Entry
 from .writing import BLOCK
 
@@ -177,7 +178,7 @@ def _safetensors(path: Path) -> WeightFile:
     try:
         import safetensors
     except ModuleNotFoundError:
-        raise CheckpointError(f"file '{path}' needs safetensors: pip install \"masksolve[cli]\"") from None
+        raise CheckpointError(f"file '{path}' needs safetensors: {pip_install('cli')}") from None
     if path.stat().st_size == 0:
         raise ValueError("it is empty")
     try:

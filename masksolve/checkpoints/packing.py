@@ -25,7 +25,7 @@ from ..packing import Compressed, Packed
 from ..packing import pack as compressed
 from ..packing.metadata import Encoding, metadata
 from ..whole_files import written_whole
-from .entries import Entry, in_order, read
+from .entries import Entry, in_order, nonzero, read
 from .formats import safetensors_head
 from .journal import naming_output
 from .plan import Plan, Step
@@ -82,7 +82,7 @@ def _packed(plan: Plan, step: Step, treatment: Treatment) -> Packed:
     bits = matrices(buffer, entry, entry.stored_shape, whole[::-1] if entry.fortran else whole)
     bits = in_order(bits, entry).transpose(treatment.order)
     try:
-        return compressed(bits, bits != 0, treatment.pattern)
+        return compressed(bits, nonzero(bits), treatment.pattern)
     except ValueError as error:
         raise CheckpointError(f"tensor '{entry.name}': {error}") from error
 

@@ -14,6 +14,7 @@ from ..pattern import Pattern
 from ..roles import inputs_come_first, is_expert_stack, role_of
 from .dense_grid import DenseGrid, grid_of
 from .entries import WIDTHS, Entry
+from .folder import check_existence
 
 Axes = tuple[int, int]
 
@@ -179,6 +180,7 @@ def read_recipe(recipe: Path | Mapping[str, Any]) -> tuple[Rule, ...]:
     """
     if isinstance(recipe, Mapping):
         return tuple(_rule("recipe", glob, value) for glob, value in recipe.items())
+    check_existence(recipe, "recipe")
     try:
         table = tomllib.loads(recipe.read_text(encoding="utf-8"))
     except OSError as error:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import CheckpointError
+from ..remedies import pip_install
 from .entries import Entry
 
 _NAMES = {
@@ -53,7 +54,7 @@ def _load(path: Path) -> Mapping[str, Any]:
         import torch
     except ModuleNotFoundError:
         raise CheckpointError(
-            f"file '{path}' needs torch: pip install \"masksolve[torch]\"; or convert it to .safetensors"
+            f"file '{path}' needs torch: {pip_install('torch')}; or convert it to .safetensors"
         ) from None
     with path.open("rb") as stream:
         if not zipfile.is_zipfile(stream):

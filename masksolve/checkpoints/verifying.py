@@ -15,8 +15,8 @@ from ..errors import CheckpointError
 from ..pattern import Pattern
 from .certificates import Proof, prove, read_certificate
 from .dense_grid import DenseGrid
-from .entries import read
-from .folder import MANIFEST, Checkpoint, open_checkpoint
+from .entries import in_order, nonzero, read
+from .folder import MANIFEST, Checkpoint, check_existence, open_checkpoint
 from .plan import Plan, Step, make_plan
 from .selection import Rule, Selection
 from .work import dense_in, matrices, parts
@@ -98,7 +98,8 @@ def _verified(checkpoint: Checkpoint, step: Step) -> Verified:
     # Tiles are numbered through the parts where these follow each other in the numbering.
     for start, size, shape, order, pattern in parts(entry, treatment):
         assert pattern is not None
-        kept = matrices(read(path, entry, start, size), entry, shape, order) != 0
+        bits = matrices(read(path, entry, start, size), entry, shape, order)
+        kept = nonzero(in_order(bits, entry))
         dense = dense_in(entry, treatment, start, shape, order)
         grid, size_of = (None, None) if dense is None else (dense.grid(kept.shape), dense.tile)
         outcome = verify(kept, pattern, dense=grid, tile=size_of)
@@ -167,6 +168,7 @@ def published_plan(path: Path) -> Plan:
     CheckpointError
         If it does not say so.
     """
+    check_existence(path)
     manifest = path / MANIFEST
     if not manifest.is_file():
         raise CheckpointError(f"'{path}' has no {MANIFEST} that names patterns; give a pattern or a recipe")

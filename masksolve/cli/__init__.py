@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import sys
 
+from ..remedies import pip_install
+
 __all__ = ["main"]
 
 
@@ -22,6 +24,6 @@ def main() -> None:
         package = (error.name or "").partition(".")[0]
         if package not in ("click", "rich"):
             raise
-        print(f'masksolve: the command line needs {package}: pip install "masksolve[cli]"', file=sys.stderr)
+        print(f"masksolve: the command line needs {package}: {pip_install('cli')}", file=sys.stderr)
         raise SystemExit(2) from None
     cli(prog_name="masksolve")

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from .. import MaskSolveError, solve
+from ..checkpoints.folder import check_existence
 
 _SOLVE_ARGUMENTS = frozenset(inspect.signature(solve).parameters)
 
@@ -39,8 +40,8 @@ def failures() -> Iterator[None]:
 
 def existing(_: click.Context, __: click.Parameter, path: Path) -> Path:
     """Refuse what is not there, before anybody judges it by its name."""
-    if not path.exists():
-        raise Failure(f"file or folder '{path}': No such file or directory")
+    with failures():
+        check_existence(path)
     return path
 
 

@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import BackendUnavailableError
+from ..remedies import pip_install
 
 
 def array_api_compat() -> ModuleType:
@@ -22,7 +23,7 @@ def array_api_compat() -> ModuleType:
     except ImportError as error:
         raise BackendUnavailableError(
             "arrays on a device, and backend 'batched', need array-api-compat: "
-            'pip install "masksolve[arrays]"; or move the array to the host'
+            f"{pip_install('arrays')}; or move the array to the host"
         ) from error
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal, overload
 import numpy as np
 import numpy.typing as npt
 
+from .. import checks
 from ..amounts import COLUMNS, Budget
 from ..arrays import boolean_array, check_shape
 from ..certificate import verify
@@ -304,8 +305,7 @@ def unpack(packed: Packed | PackedTiles, *, side: Side = "rows") -> AnyArray:
         return dense
     if not isinstance(packed, Packed):
         raise TypeError(f"packed must be a Packed or a PackedTiles, got {type(packed).__name__}")
-    if side not in ("rows", "columns"):
-        raise ValueError(f"side must be 'rows' or 'columns', got {side!r}")
+    checks.choice("side", side, ("rows", "columns"))
     if side == "columns" and packed.columns is None:
         raise ValueError(f"side='columns' needs a transposable pattern, got '{packed.pattern}'")
     dense = np.zeros(packed.shape, packed.dtype)

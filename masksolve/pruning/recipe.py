@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
-from ..checks import boolean, choice, integer, number
+from ..checks import boolean, choice, did_you_mean, integer, number
 from ..pattern import Pattern
 from .exchanges import check_exchanges
 from .least_squares import METHODS as SOLVERS
@@ -21,6 +21,7 @@ Saliency = Callable[[Any, Statistics], Any]
 Method = Literal["admm", "least_squares", "adam", "none"]
 METHODS: tuple[Method, ...] = get_args(Method)
 SALIENCIES = ("magnitude", "wanda", "obs", "sparsegpt")
+_ELSEWHERE = {"abs": "magnitude", "l1": "magnitude"}
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ class Recipe:
                 f"method='least_squares' to fit weights to the mask of a saliency"
             )
         if saliency is not None and not callable(saliency) and saliency not in SALIENCIES:
-            raise ValueError(f"saliency must be one of {SALIENCIES} or a callable, got {saliency!r}")
+            hint = did_you_mean(saliency, SALIENCIES, _ELSEWHERE) if isinstance(saliency, str) else ""
+            raise ValueError(f"saliency must be one of {SALIENCIES} or a callable, got {saliency!r}{hint}")
         pattern, exchanges = layer_pattern(pattern), integer("exchanges", exchanges, least=0)
         check_exchanges(pattern, exchanges)
         if method != "admm" and exchanges:

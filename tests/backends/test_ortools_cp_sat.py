@@ -76,7 +76,9 @@ def test_it_can_be_repeated():
 
 
 def test_method_is_checked():
-    with pytest.raises(ValueError, match="method must be 'flow' or 'cp_sat', got 'sat'"):
+    with pytest.raises(
+        ValueError, match="method must be one of 'flow', 'cp_sat'; got 'sat'; did you mean 'cp_sat'"
+    ):
         ms.solve(np.ones((4, 4)), "2:4-T", backend="ortools", method="sat")
 
 

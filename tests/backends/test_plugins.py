@@ -18,6 +18,7 @@ from places import ROOT
 
 import masksolve as ms
 from masksolve.backends import BackendInfo
+from masksolve.remedies import pip_install
 
 registry = importlib.import_module("masksolve.backends")  # ms.backends is the function
 EXAMPLE = ROOT / "examples" / "masksolve_rowswap"
@@ -198,7 +199,7 @@ class Optional(Plugged):
 def test_a_missing_requirement_is_named(install: Install) -> None:
     source = BACKEND.format(name="needy") + "    requires = 'no_such_module.part'\n"
     install("plug_needy", source, "needy = plug_needy:Plugged")
-    message = "needs no_such_module.part: pip install no_such_module"
+    message = f"needs no_such_module.part: {pip_install('', 'no_such_module')}"
     assert described("needy").unavailable == message
     with pytest.raises(ms.BackendUnavailableError, match=message):
         ms.solve(np.eye(4), "1:4-T", backend="needy")

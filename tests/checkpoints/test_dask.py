@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socketserver
 import subprocess
 import sys
 import threading
@@ -11,12 +13,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from weight_files import contents, fail, folder
 
 import masksolve as ms
 from masksolve.checkpoints import cluster
 from masksolve.checkpoints.cluster import dask_executor
+from masksolve.remedies import pip_install
 
 pytest.importorskip("distributed")
 
@@ -92,8 +96,77 @@ def test_a_worker_dies_and_the_bytes_are_the_same(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == contents(tmp_path / "fresh")
 
 
-def test_a_scheduler_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "_PATIENCE", 1)
-    source = folder(tmp_path / "in")
-    arguments = ("prune", source, "-o", tmp_path / "out", "--pattern", "2:4", "--dask", "tcp://127.0.0.1:9")
-    assert "no Dask scheduler answers at 'tcp://127.0.0.1:9'" in fail(*arguments)
+@contextmanager
+def listener(answer: bytes) -> Iterator[str]:
+    """Address of something that is no scheduler: it sends an answer to whoever connects, and listens on."""
+
+    class Answering(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with contextlib.suppress(OSError):  # the other side may be gone
+                self.request.sendall(answer)
+                while self.request.recv(4096):
+                    pass
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Answering) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield "tcp://{}:{}".format(*server.server_address)
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def refusal(tmp_path: Path, address: str) -> str:
+    np.save(tmp_path / "w.npy", np.eye(4, dtype=np.float32))
+    arguments = ("prune", tmp_path / "w.npy", "-o", tmp_path / "out.npy", "--pattern", "2:4")
+    line = fail(*arguments, "--dask", address)
+    assert not (tmp_path / "out.npy").exists()
+    return line
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["silence", "http"])
+def test_something_else_listens_at_the_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes
+) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 0.5)
+    with listener(answer) as address:
+        line = refusal(tmp_path, address)
+    assert f"no Dask scheduler answers at '{address}'" in line
+    assert f"start one with 'dask scheduler', and workers with 'dask worker {address}'" in line
+
+
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere:port", "pigeon://127.0.0.1:8786"])
+def test_addresses_at_which_there_is_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str
+) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 0.5)
+    line = refusal(tmp_path, address)
+    assert f"no Dask scheduler answers at '{address}'" in line
+    assert "start one with 'dask scheduler'" in line
+
+
+def test_scheduler_files_that_lead_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cluster, "_PATIENCE", 0.5)
+    monkeypatch.setattr(cluster, "_STARTING", 0.2)
+    file = tmp_path / "cluster.json"
+    remedy = f"start a scheduler that writes it with 'dask scheduler --scheduler-file {file}'"
+    line = refusal(tmp_path, str(file))
+    assert f"scheduler file '{file}': No such file or directory after 0.2 s; {remedy}" in line
+    for content in ("", "{}", "[]", '{"address": '):
+        file.write_text(content)
+        line = refusal(tmp_path, str(file))
+        assert "it must be JSON with an 'address'" in line
+        assert remedy in line
+    file.write_text('{"address": "tcp://127.0.0.1:1"}')
+    line = refusal(tmp_path, str(file))
+    assert f"no Dask scheduler answers at 'tcp://127.0.0.1:1', as '{file}' says" in line
+
+
+def test_what_is_no_address(tmp_path: Path) -> None:
+    assert "--dask must be the address of a scheduler, such as tcp://" in refusal(tmp_path, "here")
+
+
+def test_dask_is_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    assert f"Dask is not installed: {pip_install('dask')}" in refusal(tmp_path, "tcp://127.0.0.1:1")

@@ -24,11 +24,13 @@ from masksolve.checkpoints import output, run, work
 from masksolve.checkpoints.journal import Workspace
 
 SLOW = """
-import sys, time
+import os, sys, time
 from masksolve.checkpoints import work
-solve = work.solve
+solve, calls = work.solve, 0
 def slowly(*args, **kwargs):
-    time.sleep(0.02)
+    global calls
+    calls += 1
+    time.sleep(0.02 if calls <= int(os.environ["QUICK"]) else 0.5)
     return solve(*args, **kwargs)
 work.solve = slowly
 work.ENTRIES = 1024
@@ -40,10 +42,17 @@ main()
 """
 
 
-def start(*arguments: object) -> subprocess.Popen[str]:
-    """The command, slowed down enough to be caught in the middle."""
+def start(*arguments: object, quick: int = 1_000_000) -> subprocess.Popen[str]:
+    """The command, slowed down enough to be caught in the middle.
+
+    After ``quick`` parts it takes half a second for each, and does not end by itself on a machine that has
+    no time for the test.
+    """
     command = [sys.executable, "-c", SLOW, *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    environment = {**os.environ, "QUICK": str(quick)}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
 
 
 def ended(running: subprocess.Popen[str]) -> int:
@@ -63,7 +72,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(tmp_path:
     moments = random.Random(0)
     kills = progress = 0
     while not (tmp_path / "out").exists():
-        running = start(*arguments)
+        running = start(*arguments, quick=12 if kills <= 2 else 1_000_000)
         before = finished(tmp_path)
         deadline = time.monotonic() + 20
         while running.poll() is None and finished(tmp_path) < before + 3 and time.monotonic() < deadline:
@@ -215,7 +224,7 @@ def test_any_executor_gives_the_same_bytes(tmp_path: Path, kind: type) -> None:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_leaves_nothing_beside_a_file(tmp_path: Path, number: signal.Signals) -> None:
     np.save(tmp_path / "w.npy", gaussian(512, 512))
-    running = start("prune", tmp_path / "w.npy", "-o", tmp_path / "out.npy", "--pattern", "2:4")
+    running = start("prune", tmp_path / "w.npy", "-o", tmp_path / "out.npy", "--pattern", "2:4", quick=12)
     while running.poll() is None and not (tmp_path / ".out.npy.masksolve" / "journal").exists():
         time.sleep(0.01)
     time.sleep(0.1)
@@ -229,7 +238,7 @@ def test_a_signal_leaves_nothing_beside_a_file(tmp_path: Path, number: signal.Si
 
 def test_a_signal_keeps_what_is_finished_of_a_folder(tmp_path: Path) -> None:
     source = folder(tmp_path / "in", layers=8)
-    running = start("prune", source, "-o", tmp_path / "out", "--pattern", "2:4")
+    running = start("prune", source, "-o", tmp_path / "out", "--pattern", "2:4", quick=12)
     while running.poll() is None and finished(tmp_path) < 3:
         time.sleep(0.01)
     running.terminate()

@@ -9,8 +9,10 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from weight_files import GOOD, fail, gaussian, npy_bytes, npz_bytes, run, safetensors_bytes
 
+import masksolve as ms
 from masksolve.checkpoints import work
 
 GOOD_SAFETENSORS = safetensors_bytes(
@@ -139,6 +141,102 @@ def test_missing_input(tmp_path: Path) -> None:
         (tmp_path / f"folder.{suffix}").mkdir()
         assert "regular file" in fail("verify", tmp_path / f"folder.{suffix}", "--pattern", "2:4")
     assert not [name for name in os.listdir(tmp_path) if not name.startswith("folder")]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("model", "model.safetensors"),
+        ("modl.safetensors", "model.safetensors"),
+        ("model.npz", "model.safetensors"),
+        ("Weights.npy", "weights.npy"),
+        ("prunned", "pruned"),
+        ("nothing-like-it", ""),
+        ("nothing-like-it.npy", ""),
+    ],
+)
+def test_what_is_not_there_is_not_judged_by_its_name(tmp_path: Path, name: str, meant: str) -> None:
+    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "weights.npy").touch()
+    (tmp_path / "pruned").mkdir()
+    missing = tmp_path / name
+    near = f"; did you mean '{tmp_path / meant}'?" if meant else ""
+    message = f"file or folder '{missing}': No such file or directory{near}"
+    for command in ("prune", "verify", "pack", "allocate"):
+        output = () if command == "verify" else ("-o", tmp_path / "out.npy")
+        assert fail(command, missing, *output, "--pattern", "2:4") == f"masksolve: {message}"
+    other, kept = tmp_path / "out", tmp_path / "kept.safetensors"
+    for call in (
+        lambda: ms.checkpoints.plan(missing, "2:4"),
+        lambda: ms.checkpoints.prune(missing, other, "2:4"),
+        lambda: ms.checkpoints.allocate(missing, "2:4"),
+        lambda: ms.checkpoints.dense_tiles(missing, "2:4", share=0.5),
+        lambda: ms.checkpoints.pack(missing, kept),
+        lambda: ms.checkpoints.verify(missing),
+        lambda: ms.checkpoints.verify(missing, certificate=kept, original=other),
+    ):
+        with pytest.raises(ms.CheckpointError) as caught:
+            call()
+        assert str(caught.value) == message
+    assert sorted(os.listdir(tmp_path)) == ["model.safetensors", "pruned", "weights.npy"]
+
+
+def test_other_files_that_are_not_there(tmp_path: Path) -> None:
+    np.save(tmp_path / "w.npy", gaussian(8, 8))
+    (tmp_path / "recipe.toml").touch()
+    line = fail("verify", tmp_path / "w.npy", "--recipe", tmp_path / "recip.toml")
+    assert line.endswith(f"No such file or directory; did you mean '{tmp_path / 'recipe.toml'}'?")
+    line = fail(
+        "verify", tmp_path / "w.npy", "--certificate", tmp_path / "proof", "--original", tmp_path / "w.npy"
+    )
+    assert line.endswith(f"certificate '{tmp_path / 'proof'}': No such file or directory")
+    line = fail("verify", tmp_path / "no" / "w.npy", "--pattern", "2:4")
+    assert line.endswith(f"No such file or directory; nor is there a folder '{tmp_path / 'no'}'")
+    for impossible in (tmp_path / ("x" * 300), tmp_path / "w.npy" / "x.npy"):
+        line = fail("verify", impossible, "--pattern", "2:4")
+        assert re.search(r": (File name too long|Not a directory)$", line)
+
+
+def test_places_of_other_outputs(tmp_path: Path) -> None:
+    np.save(tmp_path / "w.npy", gaussian(8, 8))
+    arguments = ("prune", tmp_path / "w.npy", "-o", tmp_path / "o.npy", "--pattern", "2:4")
+    for option in ("--report", "--html"):
+        line = fail(*arguments, option, tmp_path / "no" / "file")
+        assert line == f"masksolve: '{tmp_path / 'no' / 'file'}' must lie in a folder that exists"
+    line = fail(*arguments, "--certificate", tmp_path / "no" / "p.safetensors")
+    assert line.endswith("must lie in a folder that exists")
+    inside = tmp_path / "out" / "p.safetensors"
+    (tmp_path / "in").mkdir()
+    np.save(tmp_path / "in" / "w.npy", gaussian(8, 8))
+    (tmp_path / "out").mkdir()
+    line = fail("prune", tmp_path / "in", "-o", tmp_path / "out", "--pattern", "2:4", "--certificate", inside)
+    assert line.endswith("which appears in one step; put it beside")
+    line = fail("verify", tmp_path / "w.npy", "--pattern", "4:4", "--report", tmp_path / "no" / "file")
+    assert line.endswith("cannot be written: No such file or directory")
+    assert sorted(os.listdir(tmp_path)) == ["in", "out", "w.npy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("prnue",), "The commands are allocate, backends, demo, pack, prune, verify."),
+        (("prune", "--patern", "2:4"), "Did you mean"),
+        (("pack", "--encoding", "bitmask"), "'bitmap'"),
+    ],
+)
+def test_misspelt_commands_and_options(arguments: tuple[str, ...], message: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_tensor_in_two_files_of_a_folder(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        save_file({"w": np.tile(np.float32([1, 1, 0, 0]), (4, 2))}, tmp_path / f"{name}.safetensors")
+    line = fail("pack", tmp_path, "-o", tmp_path / "p.safetensors", "--pattern", "2:4")
+    assert line == f"masksolve: tensor 'w' is in several files of '{tmp_path}'"
+    line = fail("allocate", tmp_path, "-o", tmp_path / "recipe.toml", "--pattern", "2:4")
+    assert line == f"masksolve: tensor 'w' must be in one file of '{tmp_path}' only"
 
 
 def test_bad_output(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from weight_files import GOOD, fail, folder, gaussian, program, run, succeed
 import masksolve as ms
 from masksolve.backends.networkx import Networkx
 from masksolve.cli import demo, progress
+from masksolve.remedies import pip_install
 
 # verify
 
@@ -62,7 +63,7 @@ def test_backends(monkeypatch: pytest.MonkeyPatch) -> None:
         (row,) = (line for line in lines if re.match(rf" ?{info.name} ", line))
         assert ("exact " if info.exact else "heuristic ") in row
         assert row.split()[-1] == ("yes" if info.unavailable is None else "no")
-    assert 'networkx: needs no_such_module: pip install "masksolve[networkx]"' in lines
+    assert f"networkx: needs no_such_module: {pip_install('networkx')}" in lines
 
 
 def test_version() -> None:
@@ -131,7 +132,7 @@ def test_a_missing_package_is_named_with_its_remedy() -> None:
     code = "import sys; sys.modules['rich'] = None; from masksolve.cli import main; main()"
     refused = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert refused.returncode == 2
-    assert refused.stderr == 'masksolve: the command line needs rich: pip install "masksolve[cli]"\n'
+    assert refused.stderr == f"masksolve: the command line needs rich: {pip_install('cli')}\n"
 
 
 # Large models

@@ -150,7 +150,5 @@ def test_what_dlpack_cannot_read_is_refused() -> None:
 def test_missing_array_api_compat_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     scores = DEVICE.make(gaussian())
     monkeypatch.setitem(sys.modules, "array_api_compat", None)
-    with pytest.raises(
-        ms.BackendUnavailableError, match=r'pip install "masksolve\[arrays\]"; or move the array'
-    ):
+    with pytest.raises(ms.BackendUnavailableError, match=r'pip install ".*\[arrays\]"; or move the array'):
         ms.solve(scores, "4:8-T")

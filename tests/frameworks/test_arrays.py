@@ -172,7 +172,7 @@ def test_a_framework_that_is_half_imported_is_passed_over(monkeypatch: pytest.Mo
 def test_missing_array_api_compat_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     scores = frameworks.ALL[name]().make(gaussian())
     monkeypatch.setitem(sys.modules, "array_api_compat", None)
-    with pytest.raises(ms.BackendUnavailableError, match=r'pip install "masksolve\[arrays\]"'):
+    with pytest.raises(ms.BackendUnavailableError, match=r'pip install ".*\[arrays\]"'):
         ms.solve(scores, "4:8-T", backend="batched")
 
 

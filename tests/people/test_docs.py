@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import warnings
 from collections import Counter
 from pathlib import Path
@@ -92,6 +93,18 @@ def test_every_public_name_is_in_the_reference() -> None:
 def test_versions_agree() -> None:
     citation = (ROOT / "CITATION.cff").read_text()
     assert f"\nversion: {ms.__version__}\n" in citation
+
+
+def test_the_citation_has_what_its_format_asks_for() -> None:
+    """The fields that the Citation File Format 1.2.0 asks for, and those that the package says, too."""
+    citation = (ROOT / "CITATION.cff").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    fields = dict(re.findall(r"^([a-z-]+):[ \n]*(.*)$", citation, re.MULTILINE))
+    assert {"cff-version", "message", "title", "authors"} <= set(fields)
+    assert (fields["cff-version"], fields["type"]) == ("1.2.0", "software")
+    assert fields["license"] == project["license"]
+    assert fields["url"] == f'"{project["urls"]["Documentation"]}"'
+    assert fields["authors"] == f'- name: "{project["authors"][0]["name"]}"'
 
 
 def test_tutorials_say_what_they_need_and_run_from_anywhere() -> None:

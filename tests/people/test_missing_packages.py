@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def brings(extra: str) -> set[str]:
 
 def named_by(message: str) -> str:
     """Give the extra that the command in a message installs; the quotes are those of every shell."""
-    (extra,) = re.findall(r'pip install "masksolve\[(\w+)\]"', message)
+    (extra,) = re.findall(r'pip install (?:-e )?"[^"]*\[(\w+)\]"', message)
     return str(extra)
 
 
@@ -84,10 +85,25 @@ def test_callbacks(package: str) -> None:
     assert package in brings(named_by(done.stderr.splitlines()[-1]))
 
 
+def extras_in(tree: ast.AST) -> Iterator[str]:
+    """Extras in ``pip_install("extra")``, ``needing(what, package, "extra")``, ``extra: ... = "extra"``."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in (
+            "pip_install",
+            "needing",
+        ):
+            value: ast.AST | None = node.args[0 if len(node.args) < 3 else 2]
+        elif isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "extra":
+            value = node.value
+        else:
+            continue
+        if isinstance(value, ast.Constant) and value.value:
+            yield value.value
+
+
 def test_a_package_for_each_extra_that_an_error_names() -> None:
-    """Errors that are hard to provoke here, such as those of checkpoints, name extras that exist, too."""
+    """Errors that are hard to provoke here name extras that exist, too."""
     sources = Path(ms.__file__).parent.rglob("*.py")
-    named = {extra for path in sources for extra in re.findall(r"masksolve\[(\w+)\]", path.read_text())}
-    assert (
-        {"cli", "dask"} <= named - {"extra"} <= set(EXTRAS)
-    )  # the word stands for any of them in the docstrings
+    named = {extra for path in sources for extra in extras_in(ast.parse(path.read_text()))}
+    assert named <= set(EXTRAS)
+    assert {"arrays", "cli", "dask", "highs", "jax", "networkx", "plot", "torch", "trainers"} <= named

@@ -8,6 +8,7 @@ import sys
 import textwrap
 import threading
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from plug_ins import Band
 from solving import gaussian
 
 import masksolve as ms
+from masksolve import execution
 from masksolve.backends import offering
 from masksolve.backends.base import Backend, Chunk
 from masksolve.certificate import recompute
@@ -45,16 +47,19 @@ def check_unfinished(result: ms.MaskResult, scores: npt.NDArray[Any]) -> None:
 # the deadline
 
 
-class Slow(Band):
-    def solve_chunk(self, chunk: Chunk) -> Any:
-        time.sleep(0.005)
-        return super().solve_chunk(chunk)
-
-
 @WORKERS
-def test_time_limit(workers: int) -> None:
+def test_time_limit(workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a clock that every tile moves on by the same time, however slow the machine is."""
+    solved: list[Chunk] = []
+
+    class Ticking(Band):
+        def solve_chunk(self, chunk: Chunk) -> Any:
+            solved.append(chunk)
+            return super().solve_chunk(chunk)
+
+    monkeypatch.setattr(execution, "time", SimpleNamespace(perf_counter=lambda: 0.005 * len(solved)))
     scores = gaussian(64, 64)
-    result = solve(Slow, scores, time_limit=0.1, workers=workers, tiles=True)
+    result = solve(Ticking, scores, time_limit=0.1, workers=workers, tiles=True)
     check_unfinished(result, scores)
     assert 0 < result.stats["unreached"] < 256
     assert result.stats["open"] >= result.stats["unreached"]

@@ -64,9 +64,17 @@ def test_bad_groups() -> None:
         permute(params(), [[("up/kernel", 0), ("up/kernel", 1)]], "2:4")
     with pytest.raises(ValueError, match="must hold at least one group"):
         permute(params(), [], "2:4")
+    with pytest.raises(ValueError, match=r"must hold \(path, axis\) or .*, got \('up/kernel',\)"):
+        permute(params(), [[("up/kernel",)]], "2:4")
     with pytest.raises(ValueError, match="groups must not be empty"):
         permute(params(), [[]], "2:4")
     with pytest.raises(ValueError, match="to be masked to '2:4', got none in"):
         permute(params(), [[("up/bias", 0)]], "2:4")
     with pytest.raises(ValueError, match="pattern must be one pattern, since an order"):
         permute(params(), GROUPS, {"*": "2:4"})
+
+
+@pytest.mark.parametrize(("option", "meant"), [("restart", "restarts"), ("pases", "passes")])
+def test_a_misspelt_option(option: str, meant: str) -> None:
+    with pytest.raises(TypeError, match=rf"permute has no option '{option}'; .*did you mean '{meant}'\?$"):
+        permute({"w": jnp.ones((4, 4))}, [[("w", -1)]], "2:4", **{option: 1})

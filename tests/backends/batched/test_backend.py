@@ -72,6 +72,6 @@ def test_bad_rounds(rounds, error, message):
 def test_it_says_what_it_needs(monkeypatch):
     monkeypatch.setitem(sys.modules, "array_api_compat", None)
     with pytest.raises(
-        ms.BackendUnavailableError, match=r'needs array_api_compat: pip install "masksolve\[arrays\]"'
+        ms.BackendUnavailableError, match=r'needs array_api_compat: .*pip install ".*\[arrays\]"'
     ):
         solve(np.ones((4, 4)), "2:4-T")

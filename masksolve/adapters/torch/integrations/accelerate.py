@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 import masksolve as ms
+from masksolve.checks import keywords_of, known_options
 
 from ..training.sparsifier import Sparsifier
 from ..training.sparsify import sparsify
@@ -53,6 +54,7 @@ class SparsifyCallback:
     def __init__(
         self, accelerator: Any, model: nn.Module, pattern: ms.Pattern | str = "2:4", **options: Any
     ) -> None:
+        known_options("SparsifyCallback", options, keywords_of(sparsify))
         self._accelerator = accelerator
         self.sparsifier: Sparsifier = sparsify(accelerator.unwrap_model(model), pattern, **options)
         accelerator.register_for_checkpointing(self.sparsifier)

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 from torch import nn
 
+from masksolve.checks import did_you_mean, keywords_of, known_options
+
 from ...patterns import LayerPatterns, Patterns
 from ..training.sparsifier import Sparsifier
 from ..training.sparsify import sparsify
@@ -21,11 +23,18 @@ class Callback:
     """What to say of a call for which there is no Sparsifier yet."""
 
     def __init__(self, pattern: Patterns = "2:4", *, allow_unfinished: bool = False, **options: Any) -> None:
-        patterns = LayerPatterns.of(pattern)  # a wrong one is refused before training begins
+        # What is wrong is refused before training begins.
+        known_options(type(self).__name__, options, keywords_of(sparsify), self._nearest)
+        patterns = LayerPatterns.of(pattern)
         self.pattern: Patterns = patterns.first if patterns.alone else pattern
         self.options = options
         self.allow_unfinished = allow_unfinished
         self.sparsifier: Sparsifier | None = None
+
+    @classmethod
+    def _nearest(cls, option: str) -> str:
+        """Words that end the message about an option that `sparsify` does not have."""
+        return did_you_mean(option, [*keywords_of(sparsify), *keywords_of(cls.__init__)])
 
     def _begin(self, model: nn.Module) -> Sparsifier:
         self.sparsifier = sparsify(model, self.pattern, **self.options)

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.parameter import is_lazy
 
 import masksolve as ms
-from masksolve.checks import choice, integer, number
+from masksolve.checks import choice, integer, keywords_of, known_options, number
 
 from ...patterns import LayerPatterns, Patterns
 from ...plane import Plane
@@ -193,11 +193,12 @@ def prune_trained_model(
     """
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise TypeError(f"optimizer must be a torch Optimizer, got {type(optimizer).__name__}")
-    unknown = options.keys() - _STATIC
-    if unknown:
+    dynamic = sorted((options.keys() & set(keywords_of(sparsify))) - _STATIC)
+    if dynamic:
         raise TypeError(
-            f"prune_trained_model makes static masks and knows no {sorted(unknown)}; use sparsify for them"
+            f"prune_trained_model makes static masks and knows no {dynamic}; use sparsify for them"
         )
+    known_options("prune_trained_model", options, _STATIC)
     sparsifier = sparsify(model, pattern, **options)
     held = {id(each) for group in optimizer.param_groups for each in group["params"]}
     if not any(id(weight) in held for weight in sparsifier.dense_weights.values()):
@@ -221,7 +222,8 @@ def _check(refresh_every: object, decay: object, density: object, saliency: obje
 
 def _check_model(model: nn.Module, layers: Sequence[str] | None) -> None:
     if not isinstance(model, nn.Module):
-        raise TypeError(f"model must be a torch Module, got {type(model).__name__}")
+        remedy = "; mask takes one weight" if isinstance(model, torch.Tensor) else ""
+        raise TypeError(f"model must be a torch Module, got {type(model).__name__}{remedy}")
     for name, module, parameter in matrices_of(model):
         masked = masking_of(module, parameter) is not None
         if layers is None and masked:
