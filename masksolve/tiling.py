@@ -18,8 +18,8 @@ from .amounts import Budget
 from .pattern import Pattern
 from .types import Bounds
 
-_TOGETHER = 16
-"""As many tiles as the widest vector registers have float32 lanes."""
+_TOGETHER = 8
+"""So many tiles along an axis make solving them together worth while: half of a widest register's lanes."""
 
 
 class Segment(NamedTuple):
@@ -178,7 +178,7 @@ class Tiling:
         """Order of a grid's axes in which tiles that lie side by side in memory are neighbours.
 
         Groups stand where the grouped axis stands in the array. Last comes the innermost axis that is
-        long enough to fill a vector register, or else the longest: tiles along it are solved together.
+        long enough to half fill a vector register, or else the longest: tiles along it are solved together.
         """
         axes = list(range(len(self.grid)))
         if not self.pattern.is_plane:

@@ -46,6 +46,13 @@ inline void order_by_stride(const Axes& axes, int* order) {
     }
 }
 
+// Copies a few bytes: a call of memcpy takes longer than that.
+inline void copy_short(char* to, const char* from, std::size_t bytes) {
+    constexpr std::size_t word = sizeof(std::uint64_t);
+    for (; bytes >= word; bytes -= word, to += word, from += word) std::memcpy(to, from, word);
+    for (; bytes > 0; --bytes) *to++ = *from++;
+}
+
 template <typename Entry, bool gather>
 void move_entries(const Axes& axes, char* strided, Entry* packed) {
     const std::ptrdiff_t pitch[3] = {static_cast<std::ptrdiff_t>(axes.length[1]) * axes.length[2],
@@ -60,8 +67,9 @@ void move_entries(const Axes& axes, char* strided, Entry* packed) {
             Entry* entry = packed + x * pitch[a] + y * pitch[b];
             if (axes.stride[c] == static_cast<std::ptrdiff_t>(sizeof(Entry)) && pitch[c] == 1) {
                 const std::size_t bytes = axes.length[c] * sizeof(Entry);
-                if (gather) std::memcpy(entry, place, bytes);
-                else std::memcpy(place, entry, bytes);
+                char* run = reinterpret_cast<char*>(entry);
+                if (gather) copy_short(run, place, bytes);
+                else copy_short(place, run, bytes);
                 continue;
             }
             for (int z = 0; z < axes.length[c]; ++z, place += axes.stride[c], entry += pitch[c]) {

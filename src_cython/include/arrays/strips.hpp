@@ -10,15 +10,48 @@
 
 namespace masksolve {
 
+// A tile by its place along each axis of the grid. Going on from strip to strip needs no division.
+class GridPlace {
+public:
+    GridPlace(const Job& job, std::ptrdiff_t tile) : axes_(job.grid_axes()), shape_(job.scores.shape) {
+        for (int axis = axes_ - 1; axis >= 0; --axis, tile /= shape_[axis + 1])
+            along_[axis] = tile % shape_[axis];
+    }
+
+    // Tiles from here to the end of the last axis.
+    std::ptrdiff_t left() const { return shape_[axes_ - 1] - along_[axes_ - 1]; }
+
+    // Goes on by up to as many tiles as are left.
+    void advance(std::ptrdiff_t count) {
+        int axis = axes_ - 1;
+        along_[axis] += count;
+        for (; axis > 0 && along_[axis] == shape_[axis]; --axis) {
+            along_[axis] = 0;
+            ++along_[axis - 1];
+        }
+    }
+
+    char* in(const Strided& array) const {
+        char* place = array.data;
+        for (int axis = 0; axis < axes_; ++axis) place += along_[axis] * array.strides[axis];
+        return place;
+    }
+
+private:
+    int axes_;
+    const std::ptrdiff_t* shape_;
+    std::ptrdiff_t along_[max_axes];
+};
+
 // One array along a strip of tiles: where the first tile lies and how far apart they are.
 struct Lane {
     char* place = nullptr;
     std::ptrdiff_t step = 0;
 
     Lane() = default;
-    Lane(const Strided& array, std::ptrdiff_t tile, int axes) {
+    Lane(const Strided& array, const GridPlace& first, int axes) {
         if (array.data == nullptr) return;
-        place = array.tile(tile, axes);
+        place = first.in(array);
         step = array.strides[axes - 1];
     }
     char* operator[](std::ptrdiff_t k) const { return place == nullptr ? nullptr : place + k * step; }
@@ -64,28 +97,29 @@ inline __attribute__((always_inline)) void fetch_ahead(const Job& job, const Str
 template <typename Work>
 void for_each_strip(const Job& job, const Outcome& outcome, Work work) {
     const int axes = job.grid_axes();
-    const std::ptrdiff_t length = job.scores.shape[axes - 1];
     std::ptrdiff_t tiles = 1;
     for (int axis = 0; axis < axes; ++axis) tiles *= job.scores.shape[axis];
     const std::ptrdiff_t fit = std::max(1, strip_entries / job.entries()), segment = segment_tiles(job);
     const std::ptrdiff_t most = std::max(fit / segment, std::ptrdiff_t{1}) * segment;
+    GridPlace place(job, job.first);
     for (std::ptrdiff_t tile = job.first; tile < job.last && outcome.status == Status::done;) {
-        const std::ptrdiff_t count = std::min({length - tile % length, job.last - tile, most});
-        auto lane = [&](const Strided& array) { return Lane(array, tile, axes); };
-        const Lane ahead = tile + count < tiles ? Lane(job.scores, tile + count, axes) : Lane();
-        const Strip strip{tile,
-                          count,
-                          ahead,
-                          lane(job.scores),
-                          lane(job.mask),
-                          lane(job.rows),
-                          lane(job.columns),
-                          lane(job.start_rows),
-                          lane(job.start_columns),
-                          lane(job.tile_objective),
-                          lane(job.tile_bound)};
-        work(strip);
+        const std::ptrdiff_t count = std::min({place.left(), job.last - tile, most});
+        auto lane = [&](const Strided& array) { return Lane(array, place, axes); };
+        Strip strip{tile,
+                    count,
+                    Lane(),
+                    lane(job.scores),
+                    lane(job.mask),
+                    lane(job.rows),
+                    lane(job.columns),
+                    lane(job.start_rows),
+                    lane(job.start_columns),
+                    lane(job.tile_objective),
+                    lane(job.tile_bound)};
         tile += count;
+        place.advance(count);
+        if (tile < tiles) strip.ahead = lane(job.scores);
+        work(strip);
     }
 }
 
