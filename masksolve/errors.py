@@ -6,6 +6,8 @@ Each also derives from the built-in that a caller would expect, so
 
 from __future__ import annotations
 
+import sys
+
 from .remedies import pip_install
 
 
@@ -69,3 +71,12 @@ class SignedScoresWarning(UserWarning):
     Weights want ``score="magnitude"``. If the scores are meant as they are, say so with
     ``warnings.simplefilter("ignore", masksolve.SignedScoresWarning)``.
     """
+
+
+def levels_up() -> int:
+    """Count the callers up to the first one outside of this package: a warning is about that one's line."""
+    package = __name__.partition(".")[0]
+    levels, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == package:
+        levels, frame = levels + 1, frame.f_back
+    return levels

@@ -18,7 +18,7 @@ from .arrays import check_prices, dtype_name
 from .backends import choose, configure, finishes
 from .backends.base import Backend, Report
 from .certifying import certified, judged, judged_later, solved
-from .errors import BackendFailedError, InfeasibleError, SignedScoresWarning, TimeLimitError
+from .errors import BackendFailedError, InfeasibleError, SignedScoresWarning, TimeLimitError, levels_up
 from .execution import Execution, Interruption, catching
 from .fixed import fill
 from .frameworks import Framework, framework_of, to_numpy
@@ -181,7 +181,7 @@ def solve(
     if interruption.happened:
         raise SolveInterrupted(result)
     if "negative_share" in result.stats:
-        warnings.warn(_SIGNED.format(**result.stats), SignedScoresWarning, stacklevel=2)
+        warnings.warn(_SIGNED.format(**result.stats), SignedScoresWarning, stacklevel=levels_up())
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +220,21 @@ def test_raw_weights_are_noticed(dtype: str, shape: tuple[int, ...]) -> None:
     assert len(caught) == 1
     assert caught[0].filename == __file__  # it points at the caller
     assert abs(result.stats["negative_share"] - 0.5) <= 0.1
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: ms.permutation.search(weights(), "2:4"),
+        lambda: ms.allocate({"layer": weights()}, "4:8", sparsity=0.5),
+        lambda: ms.dense_tiles({"layer": weights()}, "2:4", share=0.3, tile=16),
+    ],
+    ids=["search", "allocate", "dense_tiles"],
+)
+def test_the_warning_is_about_the_line_that_calls_the_library(call: Callable[[], object]) -> None:
+    with pytest.warns(ms.SignedScoresWarning) as caught:
+        call()
+    assert {each.filename for each in caught} == {__file__}
 
 
 def test_layout_in_memory_does_not_matter() -> None:
