@@ -16,8 +16,8 @@ HEADERS = sorted(
 )
 FLAGS = [
     "-O3",
-    # These passes take an eighth of the time to compile, and the engine is no faster for them.
-    # clang has none of them, warns, and goes on.
+    # Without these passes GCC compiles in seven eighths of the time, and the engine is no slower.
+    # clang warns of those that it does not know, and goes on.
     "-fno-gcse",
     "-fno-ipa-cp",
     "-fno-tree-slp-vectorize",

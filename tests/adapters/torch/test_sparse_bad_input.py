@@ -114,6 +114,16 @@ def test_states_of_other_runs_are_refused():
         sparsifier.load_state_dict(other.state_dict())
 
 
+@pytest.mark.parametrize("call", ["step", "refresh", "finalize"])
+def test_masks_that_somebody_took_away_are_missed(call):
+    model = perceptron()
+    sparsifier = mt.sparsify(model, "2:4")
+    name = next(iter(sparsifier.dense_weights))
+    nn.utils.parametrize.remove_parametrizations(model[2], "weight")
+    with pytest.raises(RuntimeError, match=f"layer '{name}' lost its mask; only finalize"):
+        getattr(sparsifier, call)()
+
+
 def test_pruning_needs_the_models_own_optimizer():
     model = perceptron()
     with pytest.raises(TypeError, match="optimizer must be a torch Optimizer, got str"):

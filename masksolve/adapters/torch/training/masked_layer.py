@@ -92,6 +92,8 @@ class MaskedLayer:
     @property
     def weight(self) -> nn.Parameter:
         """The dense weight."""
+        if masking_of(self.layer, self.parameter) is None:
+            raise self._lost()
         return dense_weight(self.layer, self.parameter)
 
     @property
@@ -99,8 +101,11 @@ class MaskedLayer:
         """The mask and how gradients pass it."""
         masking = masking_of(self.layer, self.parameter)
         if masking is None:
-            raise RuntimeError(f"layer '{self.name}' lost its mask; only finalize() may remove it")
+            raise self._lost()
         return masking
+
+    def _lost(self) -> RuntimeError:
+        return RuntimeError(f"layer '{self.name}' lost its mask; only finalize() may remove it")
 
     def find(
         self,
