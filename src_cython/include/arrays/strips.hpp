@@ -96,6 +96,7 @@ inline __attribute__((always_inline)) void fetch_ahead(const Job& job, const Str
 // Calls work(strip) for all tiles of the job, until the outcome's status is no longer `done`.
 template <typename Work>
 void for_each_strip(const Job& job, const Outcome& outcome, Work work) {
+    if (job.first >= job.last) return;  // an empty grid has no places
     const int axes = job.grid_axes();
     std::ptrdiff_t tiles = 1;
     for (int axis = 0; axis < axes; ++axis) tiles *= job.scores.shape[axis];
