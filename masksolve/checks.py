@@ -87,6 +87,8 @@ def known_options(
     options: Iterable[str],
     known: Iterable[str],
     hint: Callable[[str], str] | None = None,
+    *,
+    beside: Iterable[str] = (),
 ) -> None:
     """Refuse keyword arguments that nobody would take, before they are handed on.
 
@@ -99,7 +101,9 @@ def known_options(
     known : iterable of str
         Names that are taken.
     hint : callable, optional
-        Words that end the message about a name; by default the nearest known name, as by `did_you_mean`.
+        Words that end the message about a name; by default the nearest name, as by `did_you_mean`.
+    beside : iterable of str
+        Names of other arguments, which a misspelt option may have meant as well.
 
     Raises
     ------
@@ -108,7 +112,7 @@ def known_options(
     """
     known = sorted(known)
     for name in sorted(set(options) - set(known)):
-        end = did_you_mean(name, known) if hint is None else hint(name)
+        end = did_you_mean(name, [*known, *beside]) if hint is None else hint(name)
         raise TypeError(f"{whose} has no option {name!r}; its options are {known}{end}")
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 import masksolve as ms
-from masksolve.checks import did_you_mean, keywords_of, known_options
+from masksolve.checks import keywords_of, known_options
 
 from ..patterns import refuse_names
 
@@ -100,9 +100,7 @@ def permute(
     >>> found.before, found.objective
     (19.0, 30.0)
     """
-    searching = keywords_of(ms.permutation.search)
-    known = [*searching, *keywords_of(permute)]
-    known_options("permute", options, searching, lambda name: did_you_mean(name, known))
+    known_options("permute", options, keywords_of(ms.permutation.search), beside=keywords_of(permute))
     refuse_names(pattern, "since an order serves all leaves that share its channels")
     pattern = ms.Pattern.parse(pattern)
     leaves, structure = jax.tree.flatten_with_path(params)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from torch import nn
 
-from masksolve.checks import did_you_mean, keywords_of, known_options
+from masksolve.checks import keywords_of, known_options
 
 from ...patterns import LayerPatterns, Patterns
 from ..training.sparsifier import Sparsifier
@@ -24,17 +24,13 @@ class Callback:
 
     def __init__(self, pattern: Patterns = "2:4", *, allow_unfinished: bool = False, **options: Any) -> None:
         # What is wrong is refused before training begins.
-        known_options(type(self).__name__, options, keywords_of(sparsify), self._nearest)
+        own = keywords_of(type(self).__init__)
+        known_options(type(self).__name__, options, keywords_of(sparsify), beside=own)
         patterns = LayerPatterns.of(pattern)
         self.pattern: Patterns = patterns.first if patterns.alone else pattern
         self.options = options
         self.allow_unfinished = allow_unfinished
         self.sparsifier: Sparsifier | None = None
-
-    @classmethod
-    def _nearest(cls, option: str) -> str:
-        """Words that end the message about an option that `sparsify` does not have."""
-        return did_you_mean(option, [*keywords_of(sparsify), *keywords_of(cls.__init__)])
 
     def _begin(self, model: nn.Module) -> Sparsifier:
         self.sparsifier = sparsify(model, self.pattern, **self.options)

@@ -13,7 +13,7 @@ from torch import nn
 
 import masksolve as ms
 
-from ....checks import did_you_mean, integer, keywords_of, known_options, number
+from ....checks import integer, keywords_of, known_options, number
 from ....pruning.permutation.reading import check_pattern
 from ....pruning.projection import layer_pattern
 from ....types import Float64Array
@@ -107,9 +107,7 @@ def permute(
     >>> [each.name for each in report.dimensions], report.objective > report.before
     (['0.weight[0], 0.bias[0], 2.weight[1]'], True)
     """
-    searching = keywords_of(ms.permutation.search)
-    known = [*searching, *keywords_of(permute)]
-    known_options("permute", options, searching, lambda name: did_you_mean(name, known))
+    known_options("permute", options, keywords_of(ms.permutation.search), beside=keywords_of(permute))
     refuse_names(pattern, "since an order serves all layers that share its channels")
     pattern = layer_pattern(pattern)
     check_pattern(pattern)  # a model in which nothing can move would get no further refusal
